@@ -1,0 +1,37 @@
+"""Storyline: sequence models that remember, and that can prove how far back.
+
+Names are loaded on first use, so that importing the package costs nothing before torch is needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "RNN": "storyline.layers",
+    "LSTM": "storyline.layers",
+    "GRU": "storyline.layers",
+    "Classifier": "storyline.tasks",
+    "Tagger": "storyline.tasks",
+    "LanguageModel": "storyline.tasks",
+    "load": "storyline.tasks",
+}
+
+__all__ = ["GRU", "LSTM", "RNN", "Classifier", "LanguageModel", "Tagger", "__version__", "load"]
+
+if TYPE_CHECKING:
+    from storyline.layers import GRU, LSTM, RNN
+    from storyline.tasks import Classifier, LanguageModel, Tagger, load
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'storyline' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,21 @@
+"""What every test shares: the thread count, set explicitly, and the folder of real data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+# OpenMP oversubscription costs twenty times the run, and thread counts change the last bits.
+torch.set_num_threads(2)
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The folder of real data beside the checkout; the test is skipped, saying so, where it is absent."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real data at {DATA}")
+    return DATA
