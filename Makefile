@@ -1,0 +1,42 @@
+# Everything runs in a virtual environment of its own; PYTHON picks the interpreter (3.11 or later).
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# Thread counts are set explicitly: OpenMP oversubscription costs twenty times the run.
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test check bench clean help
+
+help:            ## list the targets
+	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
+
+demo: $(VENV)/.storyline   ## set up everything and run the main job: three models, one question, a report
+	$(BIN)/storyline demo --out demo
+
+test: $(VENV)/.developer   ## set up everything and pass the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.developer  ## style, types, import rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_house.py
+
+bench: $(VENV)/.developer  ## every benchmark of the README, three seeds each (hours); rows go to benchmarks/**/results
+	$(BIN)/python -m benchmarks.tasks all
+
+clean:           ## remove the environment and what the tools left behind
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Storyline needs Python 3.11 or later; this is $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.storyline: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.developer: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
+	@touch $@ $(VENV)/.storyline
