@@ -1,0 +1,20 @@
+"""The scan of `storyline.cells`, made fast: which backend serves a call, and the backends."""
+
+from storyline.kernels.backend import BACKENDS, choose_backend, recurrence
+from storyline.kernels.fused import fused, fused_stack
+from storyline.kernels.ragged import Ragged, reverse_resets
+from storyline.kernels.reference import reference
+from storyline.kernels.weights import Recurrence, Weights
+
+__all__ = [
+    "BACKENDS",
+    "Ragged",
+    "Recurrence",
+    "Weights",
+    "choose_backend",
+    "fused",
+    "fused_stack",
+    "recurrence",
+    "reference",
+    "reverse_resets",
+]

@@ -1,0 +1,43 @@
+"""What goes into a backend and what comes out: weights of one layer in one direction, a recurrence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from storyline.cells import Scan, State
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The parameters of one layer in one direction; `rows` is cell.preactivations * hidden_size.
+
+    weight_ih (rows, input_size), weight_hh (rows, size of h), bias_ih and bias_hh (rows,) or None,
+    weight_hr (proj_size, hidden_size) or None.
+    """
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias_ih: Tensor | None = None
+    bias_hh: Tensor | None = None
+    weight_hr: Tensor | None = None
+
+    def as_list(self) -> list[Tensor]:
+        """Those that are there, in the order in which torch's fused operators take them."""
+        all_ = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.weight_hr)
+        return [each for each in all_ if each is not None]
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """What a backend returns.
+
+    output (time, batch, size of h): h after each step, 0 beyond the length of its row.
+    state: the last state of each row, a tensor (batch, size) a name in `cell.states`.
+    scan: every state and gate, where the backend can give them, else None.
+    """
+
+    output: Tensor
+    state: State
+    scan: Scan | None = None

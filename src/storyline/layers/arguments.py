@@ -1,0 +1,94 @@
+"""What a recurrent layer is given, checked: one clear sentence for everything that it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+
+def check_input(input: Any, input_size: int, dtype: torch.dtype, batch_first: bool) -> None:
+    """Refuse an input that is not (time, batch, input_size), or (time, input_size) unbatched."""
+    if isinstance(input, PackedSequence):
+        raise TypeError("input is a PackedSequence; pass the padded tensor and lengths= instead")
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input is a {type(input).__name__}; it must be a tensor")
+    layout = "(batch, time, input_size)" if batch_first else "(time, batch, input_size)"
+    if input.dim() not in (2, 3):
+        raise ValueError(
+            f"input has {input.dim()} dimensions; it must be {layout}, or (time, input_size) for one sequence"
+        )
+    if input.shape[-1] != input_size:
+        raise ValueError(
+            f"input has {input.shape[-1]} features a step; this layer reads input_size={input_size}"
+        )
+    if input.dtype != dtype and not torch.is_autocast_enabled(input.device.type):
+        raise ValueError(f"input is {input.dtype} and the layer is {dtype}; convert one: input.to({dtype})")
+    if input.numel() == 0:
+        raise ValueError(f"input {tuple(input.shape)} is empty; it needs at least one sequence and one step")
+
+
+def check_lengths(lengths: Tensor | Sequence[int] | None, batch: int, time: int) -> Tensor | None:
+    """The lengths as int64 on the CPU, or None where every row is full."""
+    if lengths is None:
+        return None
+    given = torch.as_tensor(lengths).detach().cpu()
+    if given.dtype.is_floating_point or given.dtype.is_complex or given.dtype == torch.bool:
+        raise ValueError(f"lengths are {given.dtype}; they must be integers")
+    if given.shape != (batch,):
+        raise ValueError(f"lengths have shape {tuple(given.shape)}; they must be ({batch},), one a sequence")
+    given = given.to(torch.int64)
+    if (wrong := given < 1).any():
+        row = int(wrong.nonzero()[0])
+        raise ValueError(f"lengths[{row}] is {int(given[row])}; every sequence needs at least one step")
+    if (wrong := given > time).any():
+        row = int(wrong.nonzero()[0])
+        raise ValueError(f"lengths[{row}] is {int(given[row])}, but input has only {time} steps")
+    return None if bool((given == time).all()) else given
+
+
+def check_resets(resets: Tensor | None, batch: int, time: int, batch_first: bool) -> Tensor | None:
+    """The resets as (time, batch), or None where there is none."""
+    if resets is None:
+        return None
+    if not isinstance(resets, Tensor) or resets.dtype != torch.bool:
+        kind = resets.dtype if isinstance(resets, Tensor) else type(resets).__name__
+        raise ValueError(f"resets is {kind}; it must be a bool tensor, True where a sequence starts afresh")
+    wanted = (batch, time) if batch_first else (time, batch)
+    if resets.shape != wanted:
+        layout = "(batch, time)" if batch_first else "(time, batch)"
+        raise ValueError(f"resets have shape {tuple(resets.shape)}; they must be {layout} = {wanted}")
+    if not bool(resets.any()):
+        return None
+    return resets.T if batch_first else resets
+
+
+def check_state(
+    state: Any, names: Sequence[str], shapes: Sequence[tuple[int, ...]], name: str
+) -> tuple[Tensor, ...]:
+    """The state as a tuple of tensors of these shapes; `name` is what the caller calls it."""
+    given = (state,) if isinstance(state, Tensor) else state
+    if (
+        not isinstance(given, tuple | list)
+        or len(given) != len(names)
+        or (isinstance(state, Tensor) != (len(names) == 1))
+    ):
+        wanted = (
+            f"the tensor {names[0]}_0" if len(names) == 1 else f"({', '.join(f'{each}_0' for each in names)})"
+        )
+        raise ValueError(f"{name} must be {wanted}; it is {_describe(state)}")
+    for each, tensor, shape in zip(names, given, shapes, strict=True):
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"{name}: {each}_0 has shape {tuple(tensor.shape)}; it must be {shape}")
+    return tuple(given)
+
+
+def _describe(state: Any) -> str:
+    if isinstance(state, Tensor):
+        return f"one tensor of shape {tuple(state.shape)}"
+    if isinstance(state, tuple | list):
+        return f"{len(state)} of them"
+    return f"a {type(state).__name__}"

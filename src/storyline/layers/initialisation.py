@@ -1,0 +1,53 @@
+"""How a recurrent layer starts when it is told how many steps to remember."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from storyline.kernels import Weights
+
+
+def check_remember(remember: int | None, cell: str, bias: bool) -> None:
+    """Refuse a `remember` that no initialisation can honour."""
+    if remember is None:
+        return
+    if isinstance(remember, bool) or not isinstance(remember, int) or remember < 3:
+        raise ValueError(f"remember is {remember!r}; it must be a whole number of steps, 3 or more")
+    if not bias and not cell.startswith("rnn"):
+        raise ValueError(f"remember={remember} is written into the biases of the gates; it needs bias=True")
+
+
+@torch.no_grad()
+def remember_steps(cell: str, weights: Weights, steps: int) -> None:
+    """Overwrite part of `weights` so that a state lasts about `steps` steps before training.
+
+    lstm, gru: chrono initialisation, Tallec and Ollivier 2018, eq. 15-16. A unit whose forget gate rests at
+        sigma(b) forgets with a time constant of 1 + exp(b) steps, so b = log u with u uniform on
+        [1, steps - 1] spreads the units' time constants over [2, steps]. LSTM: b_f = log u, b_i = -b_f.
+        GRU (eq. 15; here z is the gate that keeps): b_z = log u. All other biases are 0, bias_hh too.
+    rnn_tanh, rnn_relu: there is no gate, so weight_hh = exp(-1 / steps) times a random orthogonal matrix: in
+        the linear regime a state shrinks to 1 / e in `steps` steps and turns, but never grows. Biases are 0.
+        This is ours; the orthogonal matrix is that of Saxe et al. 2014 and Arjovsky et al. 2016.
+    """
+    for bias in (weights.bias_ih, weights.bias_hh):
+        if bias is not None:
+            bias.zero_()
+    if cell.startswith("rnn"):
+        torch.nn.init.orthogonal_(weights.weight_hh, gain=math.exp(-1 / steps))
+        return
+    assert weights.bias_ih is not None
+    if cell == "lstm":
+        b_i, b_f, _, _ = weights.bias_ih.chunk(4)
+        _log_uniform(b_f, steps)
+        b_i.copy_(-b_f)
+    else:
+        _, b_z, _ = weights.bias_ih.chunk(3)
+        _log_uniform(b_z, steps)
+
+
+def _log_uniform(bias: Tensor, steps: int) -> None:
+    """Draw log U([1, steps - 1]), in place."""
+    bias.uniform_(1, steps - 1).log_()
