@@ -1,0 +1,38 @@
+"""Training: the loop, its settings and events, checkpoints that resume bit for bit."""
+
+from storyline.training.checkpoint import FoundRun, find_run, remove_checkpoints
+from storyline.training.errors import DivergedError, Interrupted, TrainingError
+from storyline.training.events import (
+    CheckpointEvent,
+    Event,
+    Listener,
+    ResumeEvent,
+    StepEvent,
+    ValidationEvent,
+    WarningEvent,
+)
+from storyline.training.loop import TrainingResult, train
+from storyline.training.program import Carry, Program
+from storyline.training.settings import SettingsError, TrainingSettings
+
+__all__ = [
+    "Carry",
+    "CheckpointEvent",
+    "DivergedError",
+    "Event",
+    "FoundRun",
+    "Interrupted",
+    "Listener",
+    "Program",
+    "ResumeEvent",
+    "SettingsError",
+    "StepEvent",
+    "TrainingError",
+    "TrainingResult",
+    "TrainingSettings",
+    "ValidationEvent",
+    "WarningEvent",
+    "find_run",
+    "remove_checkpoints",
+    "train",
+]

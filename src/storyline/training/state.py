@@ -1,0 +1,143 @@
+"""All that decides how a training goes on, as settings-like JSON and tensors, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from storyline.training.average import Average
+from storyline.training.errors import TrainingError
+from storyline.training.program import Carry
+
+
+@dataclass
+class Counters:
+    """Where the training stands; JSON keeps every field exactly."""
+
+    step: int = 0  # steps taken
+    epoch: int = 0  # of the next step, from 0
+    position: int = 0  # of the next item in its epoch
+    best: float | None = None  # the monitored metric
+    best_step: int | None = None
+    waiting: int = 0  # validations since the best
+    loss_sum: float = 0.0  # since the last line of metrics.jsonl
+    norm_sum: float = 0.0
+    logged_steps: int = 0
+    clipped: int = 0  # steps clipped since the beginning
+    seconds: float = 0.0
+    finished: bool = False
+    stopped_early: bool = False
+
+
+@dataclass
+class Randomness:
+    """The state of torch's default generators."""
+
+    cpu: Tensor
+    cuda: Tensor | None
+
+    @classmethod
+    def now(cls, device: torch.device) -> Randomness:
+        """As they are."""
+        return cls(torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None)
+
+    def restore(self, device: torch.device) -> None:
+        """Set them; a CUDA state that is not there (the run began on a CPU) is left alone."""
+        torch.set_rng_state(self.cpu)
+        if device.type == "cuda" and self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda, device)
+
+
+@dataclass
+class State:
+    """A training between two steps."""
+
+    module: nn.Module
+    optimizer: AdamW
+    average: Average | None
+    best: dict[str, Tensor] | None = None
+    carry: Carry | None = None
+    counters: Counters = field(default_factory=Counters)
+    lines: list[str] = field(default_factory=list)  # of metrics.jsonl
+
+    def to_checkpoint(self, randomness: Randomness) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """JSON-able settings and tensors by name; `from_checkpoint` takes them back bit for bit."""
+        parts: dict[str, dict[str, Tensor]] = {
+            "model": dict(self.module.state_dict()),
+            "average": dict(zip(self.average.names, self.average.values, strict=True))
+            if self.average
+            else {},
+            "best": self.best or {},
+            "carry": self.carry or {},
+            "optimizer": {
+                f"{name}.{key}": value
+                for name, parameter in self.module.named_parameters()
+                for key, value in self.optimizer.state.get(parameter, {}).items()
+            },
+            "random": {"cpu": randomness.cpu}
+            | ({} if randomness.cuda is None else {"cuda": randomness.cuda}),
+        }
+        groups = [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        config = {
+            "counters": dataclasses.asdict(self.counters),
+            "optimizer": groups,
+            "has_best": self.best is not None,
+            "has_carry": self.carry is not None,
+        }
+        return config, {
+            f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()
+        }
+
+    def from_checkpoint(
+        self, config: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
+    ) -> None:
+        """Take a checkpoint's state, torch's generators included. TrainingError where the model is another one."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {
+                name.removeprefix(f"{prefix}."): value
+                for name, value in tensors.items()
+                if name.startswith(f"{prefix}.")
+            }
+
+        try:
+            self.module.load_state_dict(part("model"))
+        except RuntimeError as error:
+            detail = " ".join(str(error).split())
+            raise TrainingError(
+                f"the checkpoint is of another model; resume with the same one ({detail})"
+            ) from None
+        if self.average is not None:
+            self.average.load(part("average"))
+        self._load_optimizer(part("optimizer"), config["optimizer"])
+        self.best = (
+            {name: value.to(device) for name, value in part("best").items()} if config["has_best"] else None
+        )
+        self.carry = (
+            {name: value.to(device) for name, value in part("carry").items()} if config["has_carry"] else None
+        )
+        self.counters = Counters(**config["counters"])
+        Randomness(tensors["random.cpu"], tensors.get("random.cuda")).restore(device)
+
+    def _load_optimizer(self, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
+        for group, saved in zip(self.optimizer.param_groups, groups, strict=True):
+            group.update(
+                {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
+            )
+        names = {name: parameter for name, parameter in self.module.named_parameters()}
+        for full_name, value in tensors.items():
+            name, _, key = full_name.rpartition(".")
+            parameter = names[name]
+            own = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else None
+            # AdamW makes its moments in the parameter's own memory layout; its step counts are scalars.
+            self.optimizer.state[parameter][key] = (
+                value.to(parameter.device) if own is None or key == "step" else own.copy_(value).detach()
+            )
