@@ -1,0 +1,130 @@
+"""Columns of a table as what tasks want: texts, labels, tokens and tags; each refusal names its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from storyline.data.source import DataError
+from storyline.data.table import Table
+
+
+def texts(table: Table, column: str) -> list[str]:
+    """The texts of a column; DataError for one that is null, empty, blank, or no text."""
+    values = table.column(column)
+    if values.dtype == pl.String:
+        _refuse(
+            table,
+            column,
+            values.is_null() | (values.str.strip_chars() == ""),
+            "an empty text; fill it in, or remove the row",
+        )
+        return values.to_list()
+    if values.dtype != pl.Object:
+        raise DataError(
+            f"{table.where(0, column)}: {_kind(values)} where text was wanted; name a text column"
+        )
+    return _each(table, column, values, _text)
+
+
+def labels(table: Table, column: str) -> list[str]:
+    """The labels of a column as text: `"007"` stays `"007"`, whole numbers and truth values are written out.
+
+    DataError for a label that is missing, and for numbers with a fraction, which are no classes.
+    """
+    values = table.column(column)
+    missing = "no label; fill it in, or remove the row"
+    if values.dtype in (pl.String, pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+        _refuse(table, column, values.is_null() | (values.str.strip_chars() == ""), missing)
+        return values.to_list()
+    _refuse(table, column, values.is_null(), missing)
+    if values.dtype.is_integer() or values.dtype == pl.Boolean or values.dtype.is_temporal():
+        return values.cast(pl.String).to_list()
+    return _each(table, column, values, _label)
+
+
+def token_lists(table: Table, column: str = "tokens") -> list[list[str]]:
+    """The tokens of each row: a column of lists, or a text column split on blanks."""
+    values = table.column(column)
+    if values.dtype == pl.String:
+        return [text.split() for text in texts(table, column)]
+    return _each(table, column, values, _tokens)
+
+
+def tagged(
+    table: Table, tokens: str = "tokens", tags: str = "tags"
+) -> tuple[list[list[str]], list[list[str]]]:
+    """Tokens and tags of each row; DataError with the line where there are not as many of both."""
+    token_rows, tag_rows = token_lists(table, tokens), token_lists(table, tags)
+    for row, (words, marks) in enumerate(zip(token_rows, tag_rows, strict=True)):
+        if len(words) != len(marks):
+            raise DataError(
+                f"{table.where(row, tags)}: {len(marks)} tags for {len(words)} tokens; give each token one tag"
+            )
+    return token_rows, tag_rows
+
+
+def _refuse(table: Table, column: str, bad: pl.Series, what: str) -> None:
+    if bad.any():
+        count = int(bad.sum())
+        others = "" if count == 1 else f" ({count} such rows in all)"
+        row = bad.arg_max()
+        assert row is not None
+        raise DataError(f"{table.where(row, column)}: {what}{others}")
+
+
+def _each(table: Table, column: str, values: pl.Series, convert: Callable[[Any], Any]) -> list[Any]:
+    converted = []
+    for row, value in enumerate(values.to_list()):
+        try:
+            converted.append(convert(value))
+        except DataError as error:
+            raise DataError(f"{table.where(row, column)}: {error}") from None
+    return converted
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise DataError("an empty text; fill it in, or remove the row")
+    if not isinstance(value, str):
+        raise DataError(f"{_shown(value)} where text was wanted; write it as text")
+    return value
+
+
+def _label(value: Any) -> str:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise DataError("no label; fill it in, or remove the row")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, str | int):
+        raise DataError(f"{_shown(value)} is no class; labels are texts or whole numbers")
+    return str(value)
+
+
+def _tokens(value: Any) -> list[str]:
+    if value is None or (isinstance(value, str | list) and not value):
+        raise DataError("an empty sequence; every sequence needs at least one step, so remove the row")
+    if isinstance(value, str):
+        return _text(value).split()
+    if not isinstance(value, list):
+        raise DataError(f"{_shown(value)} where a list of tokens was wanted")
+    for position, token in enumerate(value, 1):
+        if not isinstance(token, str) or not token:
+            raise DataError(f"step {position} is {_shown(token)}; every step needs a text that is not empty")
+    return value
+
+
+def _kind(values: pl.Series) -> str:
+    if values.dtype.is_numeric():
+        return "numbers"
+    return "lists" if values.dtype == pl.List else f"values of type {values.dtype}"
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,8 @@
+"""Text to ids and back: words, characters, byte pairs."""
+
+from storyline.data.encoders.characters import CharacterEncoder
+from storyline.data.encoders.encoder import TextEncoder, text_encoder
+from storyline.data.encoders.subwords import BytePairEncoder
+from storyline.data.encoders.words import WordEncoder
+
+__all__ = ["BytePairEncoder", "CharacterEncoder", "TextEncoder", "WordEncoder", "text_encoder"]

@@ -1,0 +1,157 @@
+"""WordEncoder: a word an id, punctuation apart."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Self
+
+from storyline.data.encoders.encoder import Ids, TextEncoder, unfitted
+from storyline.data.vocabulary import END, PAD, UNKNOWN, Vocabulary
+
+_GLUED_LEFT = frozenset(".,;:!?%)]}…。，、！？」』")
+_GLUED_RIGHT = frozenset("([{$£€#@「『")
+
+
+class WordEncoder(TextEncoder):
+    """Words by one regular expression, or by blanks alone.
+
+    A token is a number with its points and commas (3.14, 1,000), a word with its apostrophes (don't) and its
+    combining marks, or one other sign. With `whitespace=True` a token is what stands between blanks.
+
+    lowercase: fold case before all else.
+    min_count, max_size: see `Vocabulary.build`; words left out become `<unk>`.
+    end: id 2 is `<end>`, and every line break is read as it (and written from it), as word-level language
+        models of WikiText count their tokens.
+    """
+
+    level = "word"
+
+    def __init__(
+        self,
+        *,
+        lowercase: bool = True,
+        min_count: int = 1,
+        max_size: int | None = None,
+        whitespace: bool = False,
+        end: bool = False,
+    ) -> None:
+        super().__init__(end=end)
+        self.lowercase, self.min_count, self.max_size, self.whitespace = (
+            lowercase,
+            min_count,
+            max_size,
+            whitespace,
+        )
+        self._vocabulary: Vocabulary | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        if self._vocabulary is None:
+            raise unfitted()
+        return self._vocabulary
+
+    @property
+    def size(self) -> int:
+        return len(self.vocabulary)
+
+    @property
+    def counts(self) -> Ids:
+        return self.vocabulary.counts
+
+    def tokens(self, text: str) -> list[str]:
+        """The words of a text; a line break is `"\\n"` where `end=True`."""
+        text = text.lower() if self.lowercase else text
+        if self.whitespace:
+            if not self.end:
+                return text.split()
+            return [word for line in text.split("\n") for word in (*line.split(), "\n")][:-1]
+        return _pattern(self.end).findall(text)
+
+    def fit(self, texts: Iterable[str]) -> Self:
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(self.tokens(text))
+        ends = counts.pop("\n", 0)
+        specials = (PAD, UNKNOWN, END) if self.end else (PAD, UNKNOWN)
+        vocabulary = Vocabulary.build(
+            counts, specials=specials, min_count=self.min_count, max_size=self.max_size
+        )
+        if self.end_id is not None:
+            vocabulary.counts[self.end_id] = ends
+        self._adopt(vocabulary)
+        return self
+
+    def _adopt(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        if self.end_id is not None:
+            vocabulary.index["\n"] = self.end_id
+
+    def encode(self, text: str) -> Ids:
+        return self.vocabulary.ids(self.tokens(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        words = [
+            "\n" if id_ == self.end_id else self.vocabulary.tokens[id_] for id_ in ids if id_ != self.pad_id
+        ]
+        if self.whitespace:
+            return re.sub(" ?\n ?", "\n", " ".join(words))
+        return _joined(words)
+
+    def names(self) -> list[str]:
+        return list(self.vocabulary.tokens)
+
+    def to_document(self) -> dict[str, Any]:
+        options = {
+            name: getattr(self, name) for name in ("lowercase", "min_count", "max_size", "whitespace", "end")
+        }
+        return {"level": self.level, **options, "vocabulary": self.vocabulary.to_document()}
+
+    @classmethod
+    def _restore(cls, document: Mapping[str, Any]) -> WordEncoder:
+        names = ("lowercase", "min_count", "max_size", "whitespace", "end")
+        encoder = cls(**{name: document[name] for name in names})
+        encoder._adopt(Vocabulary.from_document(document["vocabulary"]))
+        return encoder
+
+
+@cache
+def _marks() -> str:
+    """The combining marks of Unicode as ranges of a character class; `\\w` lacks them, and Hindi words hold them."""
+    marks = [point for point in range(0x20000) if unicodedata.category(chr(point)).startswith("M")]
+    ranges: list[list[int]] = []
+    for point in marks:
+        if ranges and ranges[-1][1] == point - 1:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+
+
+@cache
+def _pattern(line_breaks: bool) -> re.Pattern[str]:
+    letter = rf"\w[\w{_marks()}]*"
+    pattern = rf"\d+(?:[.,]\d+)+|{letter}(?:['’]{letter})*|<unk>|[^\w\s][{_marks()}]*"
+    return re.compile(pattern + r"|\n" if line_breaks else pattern)
+
+
+def _joined(words: list[str]) -> str:
+    """Words with blanks between them, save where punctuation wants none."""
+    pieces: list[str] = []
+    glue = True
+    quoted = False
+    for word in words:
+        opening = word == '"' and not quoted
+        closing = word == '"' and quoted
+        if word == '"':
+            quoted = not quoted
+        alone = glue and bool(re.match(r"\w", word))
+        start = not pieces or pieces[-1] == "\n" or word == "\n"
+        if not (start or alone or closing or word in _GLUED_LEFT):
+            pieces.append(" ")
+        pieces.append(word)
+        glue = opening or word in _GLUED_RIGHT
+    return "".join(pieces)

@@ -1,0 +1,91 @@
+"""read_table: one parser for train, evaluate and predict; the suffix says the format."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import polars as pl
+
+from storyline.data.conll import read_conll, read_conllu
+from storyline.data.delimited import read_delimited
+from storyline.data.jsonl import read_jsonl
+from storyline.data.source import DataError, checked_bytes, nearest, read_bytes
+from storyline.data.table import Table
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".txt", ".conllu", ".conll")
+
+
+def read_table(
+    path: str | Path,
+    *,
+    header: bool = True,
+    separator: str | None = None,
+    tags: str | int | None = None,
+) -> Table:
+    """The rows of a file, by its suffix; each may also end in `.gz`.
+
+    | suffix | rows |
+    |---|---|
+    | .csv | records of RFC 4180; all columns are text |
+    | .tsv | lines parted by tabs; all columns are text, and quotes are letters like any other |
+    | .jsonl .ndjson | an object a line |
+    | .parquet | as stored |
+    | .txt | a line a row, in the one column `text` |
+    | .conllu .conll | a sentence a row, in the list columns `tokens` and `tags` |
+
+    header: False where a .csv or .tsv has none; the columns are then `column_1`, `column_2`, ... .
+    separator: of .csv and .tsv, where it is not the comma or the tab.
+    tags: the tag column of .conllu (name, or number from 1; default `upos`) and .conll (number; default the last).
+    Raises DataError with file, line and column.
+    """
+    name = str(path)
+    suffix = _suffix(name)
+    if suffix == ".parquet":
+        return _read_parquet(name)
+    data = checked_bytes(name, read_bytes(path))
+    if suffix in (".csv", ".tsv"):
+        if separator is not None and (len(separator.encode()) != 1 or separator in '"\r\n'):
+            raise DataError(f"separator is {separator!r}; it must be one ASCII character, such as ';'")
+        separator = separator or ("," if suffix == ".csv" else "\t")
+        return read_delimited(name, data, separator=separator, quoting=suffix == ".csv", header=header)
+    if suffix in (".jsonl", ".ndjson"):
+        return read_jsonl(name, data)
+    if suffix == ".txt":
+        return _read_lines(name, data)
+    return (read_conllu if suffix == ".conllu" else read_conll)(name, data, tags)
+
+
+def _suffix(name: str) -> str:
+    path = urlsplit(name).path if "://" in name else name
+    plain = path[:-3] if path.lower().endswith(".gz") else path
+    suffix = Path(plain).suffix.lower()
+    if suffix not in SUFFIXES:
+        if "://" not in name and Path(name).is_dir():
+            raise DataError(f"{name} is a folder; give one of the files in it")
+        raise DataError(
+            f"{name} ends in {suffix or 'no suffix'!r}{nearest(suffix, SUFFIXES)}; the formats that can be read "
+            f"are {', '.join(SUFFIXES)}, and each of them with .gz"
+        )
+    return suffix
+
+
+def _read_parquet(name: str) -> Table:
+    data = read_bytes(name)
+    try:
+        frame = pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{name} is not a sound Parquet file ({reason}); write it again") from None
+    if not frame.height:
+        raise DataError(f"{name} has columns and no rows; give a file that holds data")
+    return Table(frame, name)
+
+
+def _read_lines(name: str, data: bytes) -> Table:
+    text = data.decode("utf-8").replace("\r\n", "\n").rstrip("\n")
+    if not text.strip():
+        raise DataError(f"{name} holds nothing but blanks; give a file that holds text")
+    frame = pl.DataFrame({"text": text.split("\n")}, schema={"text": pl.String})
+    return Table(frame, name, range(1, frame.height + 1))
