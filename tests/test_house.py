@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": {"layers", "data", "training", "artifact"},
     "cli": {"cells", "kernels", "layers", "memory", "data", "artifact", "training", "tasks"},
     "__init__": {"layers", "tasks"},
+    "__main__": {"cli"},
 }
 # Rooms that must stay light, and what they must never load.
 NEVER = {"cells": {"numpy", "polars", "sklearn"}, "artifact": {"pickle"}, "training": {"pickle"}, "data": {"pickle"}}

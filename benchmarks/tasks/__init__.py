@@ -1,0 +1,1 @@
+"""Tasks on real data: `python -m benchmarks.tasks trec`, `... all`, `... table`."""

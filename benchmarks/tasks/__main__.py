@@ -1,0 +1,32 @@
+"""`python -m benchmarks.tasks NAME ... [--seeds 0 1 2]`; NAME `all` runs every one, `table` prints README's table."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from benchmarks.tasks import table
+from benchmarks.tasks.catalogue import BENCHMARKS
+from benchmarks.tasks.harness import THREADS, measure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__)
+    parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all", "table"], metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument(
+        "--tiny", action="store_true", help="seconds instead of minutes; the numbers mean nothing"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    names = list(BENCHMARKS) if "all" in arguments.names else arguments.names
+    for name in names:
+        if name == "table":
+            print(table.markdown())
+        else:
+            measure(BENCHMARKS[name], arguments.seeds, tiny=arguments.tiny)
+
+
+if __name__ == "__main__":
+    main()

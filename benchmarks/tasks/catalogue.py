@@ -1,0 +1,12 @@
+"""Every benchmark by its name, in README's order."""
+
+from __future__ import annotations
+
+from benchmarks.tasks import digits, language, mnist, tagging, text, vowels
+from benchmarks.tasks.harness import Benchmark
+
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark
+    for module in (digits, text, vowels, mnist, tagging, language)
+    for benchmark in module.BENCHMARKS
+}

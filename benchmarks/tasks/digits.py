@@ -1,0 +1,116 @@
+"""The handwritten digits that scikit-learn ships: the first of 31 (the demo), and 64 pixels one a step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks.tasks.harness import THREADS, Benchmark, Outcome
+from benchmarks.tasks.scoring import fitted
+from storyline import Classifier
+from storyline.cli import demo
+from storyline.cli.first_digit import digits, training_set
+
+TINY = 100
+
+
+def eye(tiny: bool) -> dict[str, float]:
+    """Chance, and logistic regression on the first digit alone."""
+    training, held_out = digits()
+    return {"chance": 10.0, "logistic regression": 100 * demo.first_digit_alone(training, held_out)}
+
+
+def first_of_31(name: str, seed: int, tiny: bool) -> Outcome:
+    """Points that are lost between no distractor and 30; the accuracies are in the details."""
+    training, held_out = digits()
+    sequences = training_set(training, demo.TRAINED_TO, TINY if tiny else demo.SEQUENCES, seed)
+    settings = demo.MODELS[name] | ({"epochs": 1, "hidden_size": 8} if tiny else {})
+    trial = demo.run_trial(settings, sequences, held_out, seed=seed)
+    accuracy = dict(zip(demo.DISTRACTORS, trial.accuracy, strict=True))
+    details = {f"N={distractors}": 100 * share for distractors, share in accuracy.items()}
+    return Outcome(
+        100 * (accuracy[0] - accuracy[demo.TRAINED_TO]),
+        trial.seconds,
+        trial.model.training_summary_["parameters"],
+        details | {"reach before": _steps(trial.before), "reach after": _steps(trial.after)},
+    )
+
+
+def _steps(reach: Any) -> float:
+    return 0.0 if reach.reach_percent is None else float(reach.reach_percent.value)
+
+
+def pixels(settings: dict[str, Any], seed: int, tiny: bool) -> Outcome:
+    """Accuracy in percent on held-out digits read one pixel a step."""
+    training, held_out = digits()
+    x, y = training.images.reshape(-1, 64, 1), training.labels
+    if tiny:
+        x, y, settings = x[:TINY], y[:TINY], settings | {"epochs": 1, "hidden_size": 8}
+    model, seconds, parameters = fitted(Classifier(**settings, seed=seed, threads=THREADS), x, y)
+    return Outcome(
+        100 * float(model.score(held_out.images.reshape(-1, 64, 1), held_out.labels)), seconds, parameters
+    )
+
+
+def pixel_baseline(tiny: bool) -> dict[str, float]:
+    training, held_out = digits()
+    model = LogisticRegression(max_iter=2000).fit(training.images.reshape(-1, 64), training.labels)
+    return {"logistic regression": 100 * float(model.score(held_out.images.reshape(-1, 64), held_out.labels))}
+
+
+PIXELS: dict[str, Any] = {
+    "hidden_size": 128,
+    "bidirectional": False,
+    "pooling": "last",
+    "dropout": 0.1,
+    "label_smoothing": 0.0,
+    "epochs": 60,
+    "batch_size": 32,
+    "learning_rate": 3e-3,
+    "schedule": "one_cycle",
+    "validation_fraction": 0.0,
+}
+
+
+def _first(name: str, short: str) -> Benchmark:
+    return Benchmark(
+        name=f"first_of_31_{short}",
+        title=f"handwritten digits, the first of 31: {name}",
+        metric="points lost from N = 0 to N = 30",
+        must=3.0,
+        aim=3.0,
+        higher_is_better=False,
+        baselines=eye,
+        run=lambda seed, tiny: first_of_31(name, seed, tiny),
+        model=f"{name}, 64 units",
+    )
+
+
+def _pixels(core: str, short: str, model: str, more: dict[str, Any]) -> Benchmark:
+    return Benchmark(
+        name=f"digit_pixels_{short}",
+        title=f"handwritten digits, 64 pixels one a step: {core}",
+        metric="held-out accuracy, %",
+        must=96.0,
+        aim=98.0,
+        higher_is_better=True,
+        baselines=pixel_baseline,
+        run=lambda seed, tiny: pixels(PIXELS | more, seed, tiny),
+        model=model,
+    )
+
+
+BENCHMARKS = [
+    *(
+        _first(name, short)
+        for name, short in zip(demo.MODELS, ("rnn", "lstm_torch", "lstm_remember"), strict=True)
+    ),
+    _pixels("LSTM", "lstm", "LSTM 128, remember=64", {}),
+    _pixels(
+        "orthogonal RNN",
+        "rnn",
+        "vanilla RNN 128, scaled orthogonal, remember=64",
+        {"core": "rnn", "remember": 64},
+    ),
+]

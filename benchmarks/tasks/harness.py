@@ -1,0 +1,105 @@
+"""A benchmark of a task: real data, a trivial baseline in the same run, seeds, one row."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.record import append_row, surroundings
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One seed: the number reported, the seconds of training (wall clock), and what else is worth a column."""
+
+    value: float
+    seconds: float
+    parameters: int
+    details: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is measured.
+
+    `run(seed, tiny)` trains and measures one seed; `baselines(tiny)` returns name -> value on the same split, in
+    the same unit. `tiny` runs everything at a size that takes seconds, so that the suite can keep it from rotting:
+    its numbers mean nothing and are not recorded.
+    """
+
+    name: str
+    title: str
+    metric: str
+    must: float
+    aim: float | None
+    higher_is_better: bool
+    baselines: Callable[[bool], dict[str, float]]
+    run: Callable[[int, bool], Outcome]
+    model: str
+    must_beat_baseline: str | None = None
+
+
+def measure(benchmark: Benchmark, seeds: list[int], *, tiny: bool = False) -> dict[str, object]:
+    """Baselines and every seed; the row, printed and (unless tiny) appended to results/<name>.csv."""
+    began = time.perf_counter()
+    baselines = benchmark.baselines(tiny)
+    for name, value in baselines.items():
+        print(f"{benchmark.name}: {name}: {value:.4f}", flush=True)
+    baseline_seconds = time.perf_counter() - began
+    outcomes = []
+    for seed in seeds:
+        outcome = benchmark.run(seed, tiny)
+        outcomes.append(outcome)
+        more = "  ".join(f"{name} {value:.4f}" for name, value in outcome.details.items())
+        print(
+            f"{benchmark.name}: seed {seed}: {outcome.value:.4f} in {outcome.seconds:.0f} s  {more}",
+            flush=True,
+        )
+    row = summarise(benchmark, baselines, baseline_seconds, seeds, outcomes)
+    if not tiny:
+        append_row(RESULTS / f"{benchmark.name}.csv", row)
+    return row
+
+
+def summarise(
+    benchmark: Benchmark,
+    baselines: dict[str, float],
+    baseline_seconds: float,
+    seeds: list[int],
+    outcomes: list[Outcome],
+) -> dict[str, object]:
+    values = [outcome.value for outcome in outcomes]
+    details = {
+        name: round(statistics.fmean(outcome.details[name] for outcome in outcomes), 4)
+        for name in outcomes[0].details
+    }
+    must = baselines[benchmark.must_beat_baseline] if benchmark.must_beat_baseline else benchmark.must
+    return {
+        "benchmark": benchmark.name,
+        "metric": benchmark.metric,
+        "mean": round(statistics.fmean(values), 4),
+        "spread": round(statistics.stdev(values), 4) if len(values) > 1 else 0.0,
+        "lowest": round(min(values), 4),
+        "highest": round(max(values), 4),
+        "seeds": " ".join(str(seed) for seed in seeds),
+        "values": " ".join(f"{value:.4f}" for value in values),
+        "baselines": "; ".join(f"{name}: {value:.4f}" for name, value in baselines.items()),
+        "must": round(must, 4),
+        "aim": "" if benchmark.aim is None else benchmark.aim,
+        "seconds_per_seed": round(statistics.fmean(outcome.seconds for outcome in outcomes), 1),
+        "slowest_seed_seconds": round(max(outcome.seconds for outcome in outcomes), 1),
+        "baseline_seconds": round(baseline_seconds, 1),
+        "parameters": outcomes[0].parameters,
+        "threads": THREADS,
+        "model": benchmark.model,
+        "details": "; ".join(f"{name}: {value}" for name, value in details.items()),
+        **surroundings(),
+    }
+
+
+THREADS = 2

@@ -1,0 +1,89 @@
+"""Short texts: the kind of a question (TREC), the sentiment of a sentence (SST-2)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import cache
+from typing import Any
+
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
+
+from benchmarks.record import DATA
+from benchmarks.tasks.harness import THREADS, Benchmark, Outcome
+from benchmarks.tasks.scoring import fitted
+from storyline import Classifier
+
+TINY = 200
+Split = tuple[list[str], list[str]]
+
+
+@cache
+def read(folder: str, part: str) -> Split:
+    """(texts, labels) of a file whose lines are a label, a blank or tab, and a tokenised text."""
+    path = next((DATA / folder).glob(f"{part}.t*"))
+    pairs = [line.rstrip("\n").replace("\t", " ", 1).split(" ", 1) for line in path.open(encoding="utf-8")]
+    return [text for _, text in pairs], [label for label, _ in pairs]
+
+
+@cache
+def reviews() -> list[str]:
+    """The text of the training part of IMDb, without its labels: other text, to learn word vectors from."""
+    with gzip.open(DATA / "imdb" / "train.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [json.loads(line)["text"].replace("<br />", " ") for line in file]
+
+
+def bag_of_words(folder: str, tiny: bool) -> float:
+    """Test accuracy in percent: bigram logistic regression for TREC, bigram naive Bayes for SST-2."""
+    counts = CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=r"\S+")
+    model = LogisticRegression(C=10, max_iter=1000) if folder == "trec" else MultinomialNB()
+    texts, labels = read(folder, "train")
+    if tiny:
+        texts, labels = texts[:TINY], labels[:TINY]
+    pipeline = make_pipeline(counts, model).fit(texts, labels)
+    return 100 * float(pipeline.score(*read(folder, "test")))
+
+
+def classify(folder: str, settings: dict[str, Any], seed: int, tiny: bool) -> Outcome:
+    """Test accuracy in percent of a Classifier with word vectors from the reviews."""
+    texts, labels = read(folder, "train")
+    unlabelled: list[str] = reviews()
+    validation = read(folder, "dev") if folder == "sst2" else None
+    if tiny:
+        texts, labels, unlabelled = texts[:TINY], labels[:TINY], unlabelled[:50]
+        settings = settings | {"epochs": 1, "hidden_size": 8, "embedding_size": 16}
+    model = Classifier(**settings, seed=seed, threads=THREADS)
+    model, seconds, parameters = fitted(model, texts, labels, unlabelled=unlabelled, validation=validation)
+    result = model.evaluate(*read(folder, "test"))
+    return Outcome(100 * result["accuracy"], seconds, parameters, {"unknown words": result["unknown"]})
+
+
+RECIPE: dict[str, Any] = {"hidden_size": 128, "bidirectional": True, "pooling": "max", "embedding_size": 200}
+
+BENCHMARKS = [
+    Benchmark(
+        name="trec",
+        title="TREC, the kind of a question",
+        metric="test accuracy, %",
+        must=90.0,
+        aim=92.0,
+        higher_is_better=True,
+        baselines=lambda tiny: {"bigram logistic regression": bag_of_words("trec", tiny)},
+        run=lambda seed, tiny: classify("trec", RECIPE, seed, tiny),
+        model="bidirectional LSTM 128, max-pooling, word vectors from the text of IMDb",
+    ),
+    Benchmark(
+        name="sst2",
+        title="SST-2, the sentiment of a sentence",
+        metric="test accuracy, %",
+        must=83.0,
+        aim=84.5,
+        higher_is_better=True,
+        baselines=lambda tiny: {"bigram naive Bayes": bag_of_words("sst2", tiny)},
+        run=lambda seed, tiny: classify("sst2", RECIPE, seed, tiny),
+        model="bidirectional LSTM 128, max-pooling, word vectors from the text of IMDb",
+    ),
+]

@@ -1,0 +1,5 @@
+"""`python -m storyline` is `storyline`."""
+
+from storyline.cli import main
+
+main()

@@ -1,0 +1,101 @@
+"""From a run to an estimator and its examples: the one place where the command line parses data."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from storyline.cli.runs import Run
+    from storyline.data import Table
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a file holds for a task: inputs, targets (None where the file has none), and the table it came from.
+
+    `rows` gives, for every example, a row of the table; `names` the identifiers of the sequences of a long frame.
+    """
+
+    inputs: Any
+    targets: Any
+    unit: str
+    table: Table | None = None
+    names: list[str] | None = None
+
+    def arguments(self) -> tuple[Any, ...]:
+        """What `fit` and `evaluate` take."""
+        return (self.inputs,) if self.targets is None else (self.inputs, self.targets)
+
+
+def estimator_class(task: str) -> Any:
+    from storyline.tasks import Classifier, LanguageModel, Tagger
+
+    return {"classify": Classifier, "language": LanguageModel, "tag": Tagger}[task]
+
+
+def setting_names(task: str) -> list[str]:
+    """The settings of a task: the arguments of its estimator."""
+    return [name for name in inspect.signature(estimator_class(task)).parameters if name != "self"]
+
+
+def build(run: Run) -> Any:
+    return estimator_class(run.task)(**run.settings)
+
+
+def read_examples(run: Run, source: str, *, targets: bool = True) -> Examples:
+    """Parse `source` as the run's task wants it.
+
+    targets: False reads inputs only (predict, unlabelled text); the label column may then be absent.
+    """
+    if run.task == "language":
+        return _language(run, source)
+    from storyline.data import read_table
+
+    table = read_table(source, header=run.columns.get("header", True))
+    if run.task == "tag":
+        return _tagged(run, table, targets)
+    if "series" in run.columns or "channels" in run.columns:
+        return _series(run, table, targets)
+    return _texts(run, table, targets)
+
+
+def _language(run: Run, source: str) -> Examples:
+    from storyline.data import read_table, read_text, texts
+
+    if "text" in run.columns:
+        table = read_table(source)
+        return Examples(texts(table, run.columns["text"]), None, "tokens", table)
+    return Examples(read_text(source), None, "tokens")
+
+
+def _texts(run: Run, table: Table, targets: bool) -> Examples:
+    from storyline.data import labels, texts
+
+    inputs = texts(table, run.columns.get("text", "text"))
+    wanted = labels(table, run.columns.get("label", "label")) if targets else None
+    return Examples(inputs, wanted, "sequences", table)
+
+
+def _tagged(run: Run, table: Table, targets: bool) -> Examples:
+    from storyline.data import tagged, token_lists
+
+    tokens = run.columns.get("tokens", "tokens")
+    if not targets:
+        return Examples(token_lists(table, tokens), None, "sentences", table)
+    return Examples(*tagged(table, tokens, run.columns.get("tags", "tags")), "sentences", table)
+
+
+def _series(run: Run, table: Table, targets: bool) -> Examples:
+    from storyline.data import series
+
+    channels = run.columns.get("channels")
+    arrays, wanted, names, _ = series(
+        table,
+        id=run.columns.get("series"),
+        channels=channels.split(",") if isinstance(channels, str) else channels,
+        order=run.columns.get("order"),
+        label=run.columns.get("label", "label") if targets else None,
+    )
+    return Examples(arrays, wanted, "sequences", table, names)

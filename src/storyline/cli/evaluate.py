@@ -1,0 +1,57 @@
+"""`storyline evaluate model/ test.csv`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from storyline.cli.failures import reported
+
+Model = Annotated[Path, typer.Argument(help="A model folder.", show_default=False)]
+Text = Annotated[str | None, typer.Option(help="Column of the text.", show_default="as in training")]
+Label = Annotated[str | None, typer.Option(help="Column of the label.", show_default="as in training")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads.", show_default="as in training")]
+
+
+def open_model(model: Path, threads: int | None = None, **columns: Any) -> tuple[Any, Any]:
+    """(estimator, run) of a model folder, the run's columns replaced where `columns` name others."""
+    from dataclasses import replace
+
+    from storyline.cli.runs import Run
+    from storyline.tasks import load
+
+    estimator = load(model)
+    run = Run.finished(model)
+    given = {name: value for name, value in columns.items() if value is not None}
+    if threads is not None:
+        estimator.set_params(threads=threads)
+    return estimator, replace(run, columns=run.columns | given)
+
+
+@reported
+def evaluate(
+    model: Model,
+    file: Annotated[str, typer.Argument(help="Data with labels: a path or URI.", show_default=False)],
+    text: Text = None,
+    label: Label = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.")
+    ] = False,
+    threads: Threads = None,
+) -> None:
+    """Measure a trained model on labelled data."""
+    import json
+
+    from rich.console import Console
+
+    from storyline.cli.estimators import read_examples
+    from storyline.cli.summary import print_metrics
+
+    estimator, run = open_model(model, threads, text=text, label=label)
+    metrics = estimator.evaluate(*read_examples(run, file).arguments())
+    if as_json:
+        typer.echo(json.dumps(metrics))
+        return
+    print_metrics(Console(), f"{model} on {file}", metrics)

@@ -1,0 +1,65 @@
+"""What the command line says, and which code it exits with, when something goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn, ParamSpec, TypeVar
+
+import typer
+
+UNUSABLE_INPUT = 2
+DIVERGED = 3
+INTERRUPTED = 130
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def fail(message: str, code: int = UNUSABLE_INPUT) -> NoReturn:
+    """Say one sentence on standard error and leave with `code`."""
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def reported(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn the refusals of the library into one clear sentence and an exit code.
+
+    STORYLINE_TRACEBACK=1 shows where they were raised. Anything that is not a refusal is our defect and keeps
+    its traceback.
+    """
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (ValueError, OSError, KeyboardInterrupt) as problem:
+            if os.environ.get("STORYLINE_TRACEBACK"):
+                raise
+            _explain(problem)
+
+    return guarded
+
+
+def _explain(problem: BaseException) -> NoReturn:
+    training = sys.modules.get("storyline.training")
+    if training is not None and isinstance(problem, training.Interrupted):
+        resume = f"storyline train --resume {problem.folder}"
+        fail(f"interrupted at step {problem.step}; a checkpoint is saved. To go on: {resume}", INTERRUPTED)
+    if training is not None and isinstance(problem, training.DivergedError):
+        fail(str(problem), DIVERGED)
+    if isinstance(problem, KeyboardInterrupt):
+        fail("interrupted; nothing was written", INTERRUPTED)
+    if isinstance(problem, BrokenPipeError):
+        # The reader of our output left (as `| head` does): not a failure worth words.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        raise typer.Exit(0)
+    if isinstance(problem, OSError):
+        where = f" ({problem.filename})" if problem.filename else ""
+        if problem.errno == errno.ENOSPC:
+            fail(f"the disk is full{where}; free some space and run the command again")
+        fail(f"{problem.strerror or problem}{where}")
+    fail(str(problem))

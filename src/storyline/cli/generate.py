@@ -1,0 +1,42 @@
+"""`storyline generate model/ --prompt ... --length ...`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from storyline.cli.evaluate import Model, Threads, open_model
+from storyline.cli.failures import fail, reported
+
+
+@reported
+def generate(
+    model: Model,
+    prompt: Annotated[str, typer.Option(help="The text to go on from.")] = "",
+    length: Annotated[int, typer.Option(help="Tokens to add: characters, words or byte-pairs.")] = 400,
+    temperature: Annotated[float, typer.Option(help="Below 1 bolder choices become likelier still.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest only.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the likeliest that hold this probability.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the drawing.", show_default="another text each time")
+    ] = None,
+    suggest: Annotated[
+        int | None, typer.Option(help="Instead of a text, list the k likeliest continuations of the prompt.")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Continue a text, or suggest its next token."""
+    estimator, run = open_model(model, threads)
+    if run.task != "language":
+        fail(f"{model} is a {run.task} model; generate wants one from `storyline train language`")
+    if suggest is not None:
+        for token, probability in estimator.suggest(prompt, k=suggest):
+            typer.echo(f"{probability:7.4f}  {token!r}")
+        return
+    text = estimator.generate(
+        prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+    )
+    typer.echo(text)

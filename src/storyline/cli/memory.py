@@ -1,0 +1,40 @@
+"""`storyline memory model/ test.csv --out report.html`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from storyline.cli.evaluate import Label, Model, Text, Threads, open_model
+from storyline.cli.failures import reported
+
+
+@reported
+def memory(
+    model: Model,
+    file: Annotated[
+        str, typer.Argument(help="Data like that of the training: a path or URI.", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write a self-contained page with the pictures.")] = None,
+    text: Text = None,
+    label: Label = None,
+    threads: Threads = None,
+) -> None:
+    """Measure how far back a trained model remembers, and how much of it it uses."""
+    from rich.console import Console
+
+    from storyline.artifact import write_whole
+    from storyline.cli.estimators import read_examples
+    from storyline.memory import measure
+
+    console = Console()
+    estimator, run = open_model(model, threads, text=text, label=label)
+    examples = read_examples(run, file)
+    with console.status("measuring how far back the model remembers"):
+        report = measure(estimator.memory_probe(*examples.arguments()))
+    console.print(report.table(), highlight=False)
+    if out is not None:
+        write_whole(out, report.to_html(title=f"Memory of {model} on {Path(file).name}").encode())
+        console.print(f"pictures in {out}", highlight=False)

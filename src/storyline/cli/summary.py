@@ -1,0 +1,54 @@
+"""What the terminal shows when a command is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from storyline.cli.runs import Run
+
+
+def print_metrics(console: Console, title: str, metrics: Mapping[str, Any]) -> None:
+    """A row a number; nested tables (a row a label) are left to --out files."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in metrics.items():
+        if isinstance(value, float):
+            table.add_row(name.replace("_", " "), f"{value:.4f}")
+        elif isinstance(value, int | str):
+            table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
+    console.print(table)
+
+
+def print_unknown(console: Console, unknown: int, total: int, unit: str = "words") -> None:
+    """Unknown units become <unk>; nothing silent."""
+    if unknown:
+        share = 100 * unknown / max(total, 1)
+        console.print(
+            f"{unknown:,} of {total:,} {unit} ({share:.1f} %) are unknown to the model and were read as <unk>"
+        )
+
+
+def print_training(console: Console, estimator: Any, run: Run, out: Path) -> None:
+    """The end of a training: what was reached, where it lies, what to try next."""
+    print_metrics(console, f"trained {run.task}", estimator.training_summary_)
+    console.print(f"saved to {out}", highlight=False)
+    following = {
+        "classify": (
+            f"storyline evaluate {out} test.csv",
+            f"storyline predict {out} new.csv --out predictions.csv",
+        ),
+        "tag": (
+            f"storyline evaluate {out} test.conllu",
+            f"storyline predict {out} new.conllu --out tagged.jsonl",
+        ),
+        "language": (
+            f"storyline generate {out} --prompt 'Once' --length 400",
+            f"storyline evaluate {out} other.txt",
+        ),
+    }[run.task]
+    for command in (*following, f"storyline memory {out} {run.files['train']} --out report.html"):
+        console.print(f"  {command}", highlight=False, soft_wrap=True)

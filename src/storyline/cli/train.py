@@ -1,0 +1,242 @@
+"""`storyline train classify | language | tag`, and `storyline train --resume model/`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from storyline.cli.failures import fail, reported
+from storyline.cli.runs import FINISHED, UNFINISHED, Run, checksums, refuse_changed_data
+from storyline.cli.settings_file import parse_assignments, read_config, refuse_unknown
+
+app = typer.Typer(
+    help="Train a model from a file: classify, language or tag; or go on with --resume.",
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+# The columns and files that each task's parser knows; in a --config file they stand beside the settings.
+COLUMNS = {
+    "classify": ("text", "label", "series", "channels", "order", "header"),
+    "language": ("text",),
+    "tag": ("tokens", "tags"),
+}
+FILES = ("validation", "unlabelled")
+
+File = Annotated[str, typer.Argument(help="The training data: a path or URI, .gz too.", show_default=False)]
+Out = Annotated[Path | None, typer.Option("--out", help="The model folder to write.", show_default=False)]
+Config = Annotated[Path | None, typer.Option("--config", help="A TOML file with any of these settings.")]
+Assign = Annotated[
+    list[str] | None, typer.Option("--set", help="Any other setting, as name=value; may be repeated.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model that --out already holds.")]
+Validation = Annotated[
+    str | None, typer.Option("--validation", help="A file to validate on; else part of the data.")
+]
+Core = Annotated[str | None, typer.Option(help="lstm, gru or rnn.", show_default="lstm")]
+HiddenSize = Annotated[int | None, typer.Option(help="Units a layer and direction.")]
+NumLayers = Annotated[int | None, typer.Option(help="Layers stacked.")]
+Remember = Annotated[
+    int | None, typer.Option(help="Steps to remember by default.", show_default="from the data")
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the data.")]
+BatchSize = Annotated[int | None, typer.Option(help="Sequences a step.")]
+LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="0")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads.", show_default="up to 4")]
+
+
+@app.callback(invoke_without_command=True)
+@reported
+def resume(
+    context: typer.Context,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Go on with an interrupted run in this model folder.")
+    ] = None,
+) -> None:
+    """Train a model from a file: classify, language or tag; or go on with --resume."""
+    if context.invoked_subcommand is not None:
+        if resume is not None:
+            fail(f"--resume {resume} goes alone: the folder knows its data and settings")
+        return
+    if resume is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+    run = Run.unfinished(resume)
+    refuse_changed_data(run)
+    _train(run, resume, resume=True)
+
+
+@app.command()
+@reported
+def classify(
+    file: File,
+    out: Out = None,
+    text: Annotated[str | None, typer.Option(help="Column of the text.", show_default="text")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of the label.", show_default="label")] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(help="For series instead of text: the column that names the sequence of a row."),
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(help="Columns of the channels, with commas.", show_default="all numeric ones"),
+    ] = None,
+    order: Annotated[str | None, typer.Option(help="Column to sort the steps of a series by.")] = None,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="Whether the first line names the columns.")
+    ] = None,
+    validation: Validation = None,
+    unlabelled: Annotated[
+        str | None, typer.Option(help="A file of text without labels, to learn word vectors from.")
+    ] = None,
+    level: Annotated[str | None, typer.Option(help="word, char or subword.", show_default="word")] = None,
+    bidirectional: Annotated[bool | None, typer.Option("--bidirectional/--one-way")] = None,
+    core: Core = None,
+    hidden_size: HiddenSize = None,
+    num_layers: NumLayers = None,
+    remember: Remember = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    config: Config = None,
+    assign: Assign = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a classifier of texts or of series."""
+    _begin("classify", locals())
+
+
+@app.command()
+@reported
+def language(
+    file: File,
+    out: Out = None,
+    text: Annotated[str | None, typer.Option(help="Column of the text, if the file is a table.")] = None,
+    validation: Validation = None,
+    level: Annotated[str | None, typer.Option(help="char, word or subword.", show_default="char")] = None,
+    core: Core = None,
+    hidden_size: HiddenSize = None,
+    num_layers: NumLayers = None,
+    remember: Remember = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    config: Config = None,
+    assign: Assign = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a language model on plain text: the next character, word or byte-pair."""
+    _begin("language", locals())
+
+
+@app.command()
+@reported
+def tag(
+    file: File,
+    out: Out = None,
+    tokens: Annotated[
+        str | None, typer.Option(help="Column with a list of tokens.", show_default="tokens")
+    ] = None,
+    tags: Annotated[str | None, typer.Option(help="Column with a list of tags.", show_default="tags")] = None,
+    validation: Validation = None,
+    core: Core = None,
+    hidden_size: HiddenSize = None,
+    num_layers: NumLayers = None,
+    remember: Remember = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    config: Config = None,
+    assign: Assign = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a tagger: a label for every token (.conllu, .conll, or a table with list columns)."""
+    _begin("tag", locals())
+
+
+def _begin(task: str, options: Mapping[str, Any]) -> None:
+    """Join the config file, --set and the options (the later wins), refuse what is wrong, and train."""
+    from storyline.cli.estimators import setting_names
+
+    options = dict(options)
+    file, config, assign = str(options.pop("file")), options.pop("config"), options.pop("assign") or []
+    out, overwrite = options.pop("out"), options.pop("overwrite")
+    known = {*setting_names(task), *COLUMNS[task], *FILES, "out"}
+    given: dict[str, Any] = {}
+    for source, values in (
+        (str(config), read_config(config) if config else {}),
+        ("--set", parse_assignments(assign)),
+    ):
+        refuse_unknown(values, known, source)
+        given |= values
+    given |= {name: value for name, value in options.items() if value is not None}
+    out = out or (Path(given["out"]) if "out" in given else None)
+    if out is None:
+        fail("no --out: name the folder that the model is to be written to, for example --out model/")
+    files = {"train": file} | {role: str(given[role]) for role in FILES if role in given}
+    run = Run(
+        task=task,
+        files=files,
+        columns={name: given[name] for name in COLUMNS[task] if name in given},
+        settings={name: value for name, value in given.items() if name in setting_names(task)},
+        checksums=checksums(files),
+    )
+    _refuse_occupied(out, overwrite)
+    _train(run, out, resume=False)
+
+
+def _refuse_occupied(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        fail(f"--out {out} is a file; name a folder")
+    if overwrite or not out.is_dir() or not any(out.iterdir()):
+        return
+    if (out / UNFINISHED).is_file():
+        fail(
+            f"{out} holds an unfinished run: `storyline train --resume {out}` goes on, --overwrite starts again"
+        )
+    if (out / "manifest.json").is_file():
+        fail(f"{out} already holds a model; pass --overwrite to replace it, or another --out")
+    fail(f"{out} is not empty and holds no model of ours; name an empty or new folder")
+
+
+def _train(run: Run, out: Path, *, resume: bool) -> None:
+    """Read the data, fit, save, and say what came of it."""
+    from rich.console import Console
+
+    from storyline.artifact import locked, write_whole
+    from storyline.cli.estimators import build, read_examples
+    from storyline.cli.progress import TrainingProgress
+    from storyline.cli.summary import print_training
+
+    console = Console()
+    examples = read_examples(run, run.files["train"])
+    extra: dict[str, Any] = {}
+    if "validation" in run.files:
+        held_out = read_examples(run, run.files["validation"])
+        extra["validation"] = held_out.inputs if held_out.targets is None else held_out.arguments()
+    if "unlabelled" in run.files:
+        extra["unlabelled"] = read_examples(run, run.files["unlabelled"], targets=False).inputs
+    estimator = build(run)
+    with locked(out):
+        if not resume:
+            shutil.rmtree(out / "checkpoints", ignore_errors=True)
+            (out / "metrics.jsonl").unlink(missing_ok=True)
+            write_whole(out / UNFINISHED, run.to_json().encode())
+        with TrainingProgress(run.task, console, unit=examples.unit) as progress:
+            estimator.fit(*examples.arguments(), folder=out, resume=resume, events=(progress,), **extra)
+        estimator.save_pretrained(out, documents={FINISHED: run.to_json()})
+        (out / UNFINISHED).unlink()
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    print_training(console, estimator, run, out)
