@@ -1,9 +1,9 @@
 """A trained model on disk: config.json, model.safetensors, documents, and the manifest that makes them one.
 
-Every file is first written whole as NAME.new; then manifest.json, with the size and SHA-256 of each, is renamed
-into place. That rename is the commit point: before it the folder is the old model, after it the new one. A file
-counts where NAME or NAME.new is what the manifest says, so a kill at any moment leaves one or the other.
-Files are locked with flock, so Linux and macOS. No pickle is written or read.
+Every file is first written whole as NAME.new; then manifest.json, with the size and SHA-256 of each, is
+renamed into place. That rename is the commit point: before it the folder is the old model, after it the new
+one. A file counts where NAME or NAME.new is what the manifest says, so a kill leaves one or the other.
+Folders are locked with flock, so Linux and macOS. No pickle is written or read.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def save(
 ) -> None:
     """Write a model into `folder` (made where absent, parents too), replacing the one that is there.
 
-    A kill or a full disk at any moment leaves exactly the old model or exactly the new one. Hold `locked(folder)`
-    around it where another process may write.
+    A kill or a full disk at any moment leaves exactly the old model or exactly the new one. Hold
+    `locked(folder)` around it where another process may write.
 
     config     JSON-able; floats come back exactly
     tensors    weights by name, on any device
@@ -86,10 +86,10 @@ def save(
                 with suppress(OSError):
                     (target / f"{name}{_NEW}").unlink(missing_ok=True)
             raise
-        os.replace(target / f"{_MANIFEST}{_NEW}", target / _MANIFEST)
+        (target / f"{_MANIFEST}{_NEW}").replace(target / _MANIFEST)
         sync_folder(target)
         for name in contents:
-            os.replace(target / f"{name}{_NEW}", target / name)
+            (target / f"{name}{_NEW}").replace(target / name)
         for name in obsolete:
             (target / name).unlink(missing_ok=True)
         sync_folder(target)
@@ -108,7 +108,7 @@ def load(folder: StrPath) -> Artifact:
             try:
                 contents = {name: _read_verified(target, name, entry) for name, entry in files.items()}
             except ArtifactError:
-                # Another process may have committed a newer model between our two reads: then its manifest counts.
+                # Another process may have committed a newer model between our two reads: then that counts.
                 if (target / _MANIFEST).read_bytes() == text:
                     raise
                 continue
@@ -141,11 +141,11 @@ def write_whole(path: StrPath, data: str | bytes) -> None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        os.replace(temporary, target)
+        temporary.replace(target)
         sync_folder(target.parent)
 
 
-_held: dict[tuple[str, int], int] = {}
+_held: dict[tuple[str, int, int], int] = {}
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def locked(folder: StrPath) -> Iterator[None]:
     Errors: ArtifactError naming the process that holds it.
     """
     target = Path(folder)
-    key = (os.path.realpath(target), threading.get_ident())
+    key = (os.path.realpath(target), os.getpid(), threading.get_ident())
     if _held.get(key, 0):
         _held[key] += 1
         try:
@@ -184,14 +184,14 @@ def _take(descriptor: int, folder: Path) -> None:
     except BlockingIOError:
         holder = _holder(descriptor)
         raise ArtifactError(
-            f"{folder} is in use by another run (process {holder}); wait for it, stop it, or name another folder"
+            f"{folder} is in use by another run (process {holder}); wait for it, or name another folder"
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
 
 
 def _holder(descriptor: int) -> str:
-    """The process id in the lock file; its owner may be about to write it, so look for up to half a second."""
+    """The process id in the lock file; its owner may be about to write it, so wait up to half a second."""
     for _ in range(50):
         text = os.pread(descriptor, 32, 0).decode("ascii", "replace")
         if text:
@@ -290,7 +290,7 @@ def _read_verified(folder: Path, name: str, entry: Mapping[str, Any]) -> bytes:
 
 
 def _settle(folder: Path) -> set[str]:
-    """Finish the renames that a kill left over, so that NAME.new is free; returns the names of the old model."""
+    """Finish the renames that a kill left over, so that NAME.new is free; gives the old model's names."""
     try:
         _, files = _read_manifest(folder)
     except ArtifactError:
@@ -298,7 +298,7 @@ def _settle(folder: Path) -> set[str]:
     for name, entry in files.items():
         new = folder / f"{name}{_NEW}"
         if new.is_file() and hashlib.sha256(new.read_bytes()).hexdigest() == entry["sha256"]:
-            os.replace(new, folder / name)
+            new.replace(folder / name)
     sync_folder(folder)
     return set(files)
 

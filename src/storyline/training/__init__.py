@@ -11,8 +11,9 @@ from storyline.training.events import (
     ValidationEvent,
     WarningEvent,
 )
-from storyline.training.loop import TrainingResult, train
+from storyline.training.loop import train
 from storyline.training.program import Carry, Program
+from storyline.training.result import TrainingResult
 from storyline.training.settings import SettingsError, TrainingSettings
 
 __all__ = [

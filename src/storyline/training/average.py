@@ -18,12 +18,12 @@ class Average:
             (name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad
         ]
         self.names = [name for name, _ in named]
-        self.parameters = [parameter for _, parameter in named]
+        self.parameters: list[Tensor] = [parameter for _, parameter in named]
         self.values = [parameter.detach().clone() for parameter in self.parameters]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take the weights after step number `step` (from 1) in; early ones fade by (1 + step) / (10 + step)."""
+        """Take in the weights after step `step` (from 1); early ones fade by (1 + step) / (10 + step)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.values, self.parameters, 1 - decay)
 

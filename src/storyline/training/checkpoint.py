@@ -33,9 +33,9 @@ class FoundRun:
 def save_checkpoint(
     folder: Path, step: int, *, config: Mapping[str, Any], tensors: Mapping[str, Tensor], metrics: str
 ) -> Path:
-    """Write generation `step`, then the manifest, then metrics.jsonl, then drop what is older than two generations.
+    """Write generation `step`, then the manifest, then metrics.jsonl, then drop older generations.
 
-    A kill at any moment leaves a readable newest generation; a full disk raises ArtifactError and leaves the old.
+    A kill leaves a readable generation; a full disk raises ArtifactError and leaves the old ones.
     """
     root = folder / CHECKPOINTS
     target = root / str(step)
@@ -62,6 +62,8 @@ def load_checkpoint(folder: Path, say: Callable[[str], None]) -> Artifact | None
     Errors: TrainingError when there are generations and all are damaged.
     """
     root = folder / CHECKPOINTS
+    if not (root / _MANIFEST).exists():
+        say = _nothing  # the very first save was cut short: half of a checkpoint there is no damage
     refused = []
     for step in _generations(root):
         try:
@@ -73,12 +75,12 @@ def load_checkpoint(folder: Path, say: Callable[[str], None]) -> Artifact | None
         raise TrainingError(
             f"no checkpoint in {root} can be used ({refused[-1]}); remove {root} to train from the beginning"
         )
-    return None  # without a manifest the very first save was cut short: the run had not begun
+    return None
 
 
 def find_run(folder: str | os.PathLike[str]) -> FoundRun | None:
     """The run that `train(..., resume=True)` would go on with; None where the folder holds none."""
-    found = load_checkpoint(Path(folder), lambda message: None)
+    found = load_checkpoint(Path(folder), _nothing)
     if found is None:
         return None
     counters = found.config["counters"]
@@ -86,24 +88,24 @@ def find_run(folder: str | os.PathLike[str]) -> FoundRun | None:
 
 
 def remove_checkpoints(folder: str | os.PathLike[str]) -> None:
-    """Drop a run's checkpoints: once its model is saved, or to train anew. One rename, so never half of them."""
+    """Drop a run's checkpoints, when its model is saved or to train anew; one rename, so never half."""
     root, removed = Path(folder) / CHECKPOINTS, Path(folder) / _REMOVED
     if removed.exists():
         shutil.rmtree(removed)
     if root.exists():
-        os.replace(root, removed)
+        root.replace(removed)
         artifact.sync_folder(Path(folder))
         shutil.rmtree(removed)
 
 
+def _nothing(message: str) -> None:
+    """Say nothing."""
+
+
 def _generations(root: Path) -> list[int]:
-    """Steps, newest first: the manifest's, or the folders' own where a kill came before the first manifest."""
+    """Steps, newest first: the manifest's, or the folders' own where it is missing or damaged."""
     try:
-        steps = json.loads((root / _MANIFEST).read_bytes())["generations"]
-    except FileNotFoundError:
+        steps = [int(step) for step in json.loads((root / _MANIFEST).read_bytes())["generations"]]
+    except (OSError, ValueError, KeyError, TypeError):
         steps = [int(path.name) for path in root.glob("*") if path.name.isdigit()]
-    except (ValueError, KeyError, TypeError):
-        raise TrainingError(
-            f"{root / _MANIFEST} is damaged; remove it to take the newest readable checkpoint beside it"
-        ) from None
     return sorted(steps, reverse=True)

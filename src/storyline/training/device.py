@@ -69,11 +69,11 @@ def moved(item: Any, device: torch.device) -> Any:
 
 
 @contextmanager
-def torch_set(settings: TrainingSettings) -> Iterator[int]:
-    """Set torch's threads for the training (their number is given) and give threads and generators back after it."""
+def torch_set(settings: TrainingSettings, device: torch.device) -> Iterator[int]:
+    """Set torch's threads, and give their number; afterwards threads and generators are as before."""
     before = torch.get_num_threads()
     threads = settings.threads or available_threads()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.set_num_threads(threads)
         try:
             yield threads

@@ -14,8 +14,8 @@ class Program(Protocol):
     """A model, its batches, its loss and its validation.
 
     All that the program remembers from step to step must be in `module.state_dict()` or in the carry; all
-    randomness in a step must come from torch's default generator; `batches` must depend on nothing but the epoch and
-    what the program was built with. Then a run that was killed and resumed ends in the same bits.
+    randomness in a step must come from torch's default generator; `batches` must depend on nothing but the
+    epoch and what the program was built with. Then a run that was killed and resumed ends in the same bits.
 
     A program may also have `parameter_groups() -> list[dict]` (torch.optim's form; "lr" is the group's peak,
     "weight_decay" its decay); without it there are two groups, with and without weight decay.
@@ -41,14 +41,14 @@ class Program(Protocol):
         ...
 
     def loss(self, item: Any, carry: Carry | None) -> tuple[Tensor, Carry | None, int]:
-        """Mean loss of an item (a scalar), the state for the next item or None, and how many items it counts for.
+        """Mean loss of an item (a scalar), the state for the next one or None, and how many items it was.
 
         The carry is None at each epoch's start; the loop detaches it. The item's tensors are on the device.
         """
         ...
 
     def validate(self) -> dict[str, float]:
-        """Metrics by name, {} for none. Called in eval mode, without gradients, with the averaged weights if any."""
+        """Metrics by name, {} for none; called in eval mode, without gradients, with averaged weights."""
         ...
 
 

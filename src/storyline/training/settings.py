@@ -31,13 +31,13 @@ class TrainingSettings(BaseModel):
                         (None: 0.05 for cosine, 0.3 for one_cycle, 0 for constant)
     clip_norm           largest norm of the gradient; None: not clipped
     patience            stop after so many validations in a row without gain; None: never
-    restore_best        end with the weights of the best validation (no effect where the program validates nothing)
-    average             decay of the exponential moving average of the weights, which is then what is validated
-                        and kept; it is min(average, (1 + step) / (10 + step)), so that early weights fade
+    restore_best        end with the weights of the best validation (none: with the last)
+    average             decay of the exponential moving average of the weights, which is then what is
+                        validated and kept; at first it is (1 + step) / (10 + step), so that early weights fade
     validate_every      in steps; None: after each epoch. The last step is always validated
     log_every           in steps: how often metrics.jsonl gets a line (each validation gives one, too)
     checkpoint_every    in steps; None: by time alone
-    checkpoint_seconds  write a checkpoint when the last is so old; None: by steps alone. Decides when, never what
+    checkpoint_seconds  write a checkpoint when the last is so old; None: by steps alone
     seed                of torch's generator, and for the program's batches
     threads             torch's; None: the cores that this process may use, at most 4
     device              "auto": a CUDA device where there is one
@@ -85,7 +85,7 @@ class TrainingSettings(BaseModel):
         return tuple(value) if isinstance(value, list) else value
 
 
-# What may differ between a run and its resumption: it decides when something is written, or speed and rounding.
+# What may differ between a run and its resumption: it decides when something is kept, or speed and rounding.
 MAY_DIFFER = frozenset({"checkpoint_every", "checkpoint_seconds", "threads", "device"})
 
 

@@ -99,7 +99,7 @@ class State:
     def from_checkpoint(
         self, config: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
     ) -> None:
-        """Take a checkpoint's state, torch's generators included. TrainingError where the model is another one."""
+        """Take a checkpoint's state and torch's generators; TrainingError where the model is another."""
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {
@@ -132,12 +132,11 @@ class State:
             group.update(
                 {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
             )
-        names = {name: parameter for name, parameter in self.module.named_parameters()}
+        names = dict(self.module.named_parameters())
         for full_name, value in tensors.items():
             name, _, key = full_name.rpartition(".")
             parameter = names[name]
-            own = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else None
-            # AdamW makes its moments in the parameter's own memory layout; its step counts are scalars.
+            # AdamW keeps its moments in the parameter's own memory layout, and its step counts as scalars.
             self.optimizer.state[parameter][key] = (
-                value.to(parameter.device) if own is None or key == "step" else own.copy_(value).detach()
+                value.to(parameter.device) if key == "step" else torch.empty_like(parameter).copy_(value)
             )
