@@ -1,0 +1,54 @@
+"""What a training came to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from storyline.training.state import State
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What `train` returns.
+
+    steps, epochs   taken (epochs as a fraction of whole passes)
+    history         the lines of metrics.jsonl, as dicts; a validation's metrics are validation_NAME
+    best            the validation metrics of the weights that the module now has; {} without validation
+    clipped_share   share of the steps whose gradient was clipped
+    seconds         of training, all runs together
+    """
+
+    steps: int
+    epochs: float
+    history: list[dict[str, Any]]
+    best: dict[str, float]
+    clipped_share: float
+    seconds: float
+    stopped_early: bool
+
+
+def result_of(state: State, batches_per_epoch: int) -> TrainingResult:
+    """The result of a training that has come to its end."""
+    counters = state.counters
+    history = [json.loads(line) for line in state.lines]
+    validations = {
+        line["step"]: {
+            name.removeprefix("validation_"): value
+            for name, value in line.items()
+            if name.startswith("validation_")
+        }
+        for line in history
+    }
+    return TrainingResult(
+        steps=counters.step,
+        epochs=counters.epoch + counters.position / batches_per_epoch,
+        history=history,
+        best=validations[
+            counters.step if counters.best_step is None or state.best is None else counters.best_step
+        ],
+        clipped_share=counters.clipped / counters.step,
+        seconds=counters.seconds,
+        stopped_early=counters.stopped_early,
+    )
