@@ -1,8 +1,8 @@
 """Layers, tensor in, tensor out: recurrent stacks, embeddings, pooling, heads."""
 
-from storyline.layers.dropout import LockedDropout
-from storyline.layers.embedding import TokenEmbedding
-from storyline.layers.head import LinearHead
+from storyline.layers.dropout import LockedDropout, WeightDropout
+from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
+from storyline.layers.head import AdaptiveHead, Head, LinearHead, TiedHead
 from storyline.layers.pooling import Pooling, pool
 from storyline.layers.recurrent import Recurrent, State
 from storyline.layers.rnn import GRU, LSTM, RNN
@@ -12,12 +12,17 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "AdaptiveHead",
+    "CharacterEmbedding",
+    "Head",
     "LinearHead",
     "LockedDropout",
     "Pooling",
     "Recurrent",
     "State",
+    "TiedHead",
     "TokenEmbedding",
     "Trace",
+    "WeightDropout",
     "pool",
 ]

@@ -1,12 +1,41 @@
-"""Heads: from states to scores over classes or words."""
+"""Heads: from states to classes or words, and the loss of doing so.
+
+All have the same two verbs, over any leading shape: `loss(inputs, targets)`, the mean negative log-likelihood
+in nats, and `log_probabilities(inputs)`.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from storyline.layers.embedding import TokenEmbedding
 
 
-class LinearHead(nn.Module):
-    """Dropout, then one linear map: inputs (..., input_size) -> scores (..., classes)."""
+class Head(nn.Module, ABC):
+    """A head that scores every class, before the softmax: (..., input_size) -> (..., classes)."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Scores (..., classes)."""
+
+    def loss(self, inputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy in nats: inputs (..., input_size), targets (...) int64 -> scalar."""
+        scores = self(inputs).flatten(0, -2)
+        return functional.cross_entropy(scores, targets.flatten(), label_smoothing=label_smoothing)
+
+    def log_probabilities(self, inputs: Tensor) -> Tensor:
+        """Natural logarithms of the probabilities: inputs (..., input_size) -> (..., classes)."""
+        scores: Tensor = self(inputs)
+        return scores.log_softmax(-1)
+
+
+class LinearHead(Head):
+    """Dropout, then one linear map."""
 
     def __init__(self, input_size: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -14,6 +43,76 @@ class LinearHead(nn.Module):
         self.linear = nn.Linear(input_size, classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Scores before the softmax."""
+        """Scores (..., classes) of inputs (..., input_size)."""
         scores: Tensor = self.linear(self.dropout(inputs))
         return scores
+
+
+class TiedHead(Head):
+    """A linear head whose weight is that of an embedding: half the parameters of a language model, or fewer.
+
+    Press and Wolf 2017; Inan, Khosravi and Socher 2017. Where input_size is not the embedding's, a linear map
+    without bias leads from one to the other. The weight belongs to the embedding and is saved with it alone,
+    so both must be parts of one model, for copies of it to stay tied.
+    """
+
+    def __init__(
+        self, embedding: TokenEmbedding, *, input_size: int | None = None, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        classes, embedding_size = embedding.weight.shape
+        # In a tuple, so that torch does not register the embedding a second time.
+        self._embedding = (embedding,)
+        self.dropout = nn.Dropout(dropout)
+        self.bias = nn.Parameter(torch.zeros(classes))
+        self.projection: nn.Module = nn.Identity()
+        if input_size is not None and input_size != embedding_size:
+            self.projection = nn.Linear(input_size, embedding_size, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Scores (..., classes) of inputs (..., input_size)."""
+        (embedding,) = self._embedding
+        return functional.linear(self.dropout(self.projection(inputs)), embedding.weight, self.bias)
+
+
+class AdaptiveHead(nn.Module):
+    """Adaptive softmax for large vocabularies whose ids run from the frequent to the rare.
+
+    Grave et al. 2017, over torch.nn.AdaptiveLogSoftmaxWithLoss. The ids below cutoffs[0] are scored for every
+    input; each later range costs time only for targets in it, with inputs shrunk by `div_value` a range.
+    cutoffs: increasing ids below `classes`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        classes: int,
+        cutoffs: Sequence[int],
+        *,
+        div_value: float = 4.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        ordered = list(cutoffs)
+        if not ordered or ordered != sorted(set(ordered)) or ordered[0] < 1 or ordered[-1] >= classes:
+            raise ValueError(
+                f"cutoffs are {ordered}; they must increase, from 1 up to below classes={classes}"
+            )
+        smallest = int(input_size // div_value ** len(ordered))
+        if smallest < 1:
+            raise ValueError(
+                f"{len(ordered)} cutoffs with div_value={div_value} shrink input_size={input_size}"
+                " to nothing; use fewer cutoffs or a smaller div_value"
+            )
+        self.dropout = nn.Dropout(dropout)
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(input_size, classes, ordered, div_value=div_value)
+
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy in nats: inputs (..., input_size), targets (...) int64 -> scalar."""
+        loss: Tensor = self.softmax(self.dropout(inputs).flatten(0, -2), targets.flatten()).loss
+        return loss
+
+    def log_probabilities(self, inputs: Tensor) -> Tensor:
+        """Natural logarithms of the probabilities: inputs (..., input_size) -> (..., classes)."""
+        flat = self.softmax.log_prob(self.dropout(inputs).flatten(0, -2))
+        return flat.view(*inputs.shape[:-1], -1)
