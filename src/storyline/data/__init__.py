@@ -19,6 +19,7 @@ from storyline.data.encoders import (
 from storyline.data.order import ragged_order, split_validation
 from storyline.data.read import read_table
 from storyline.data.scaler import Scaler
+from storyline.data.series import Series, series
 from storyline.data.source import DataError, read_text
 from storyline.data.table import Table
 from storyline.data.vocabulary import Vocabulary
@@ -27,10 +28,12 @@ _LATE = {
     "Batch": "storyline.data.batches",
     "collate": "storyline.data.batches",
     "stream_chunks": "storyline.data.batches",
+    "ppmi_vectors": "storyline.data.vectors",
 }
 
 if TYPE_CHECKING:
     from storyline.data.batches import Batch, collate, stream_chunks
+    from storyline.data.vectors import ppmi_vectors
 
 __all__ = [
     "Batch",
@@ -38,15 +41,18 @@ __all__ = [
     "CharacterEncoder",
     "DataError",
     "Scaler",
+    "Series",
     "Table",
     "TextEncoder",
     "Vocabulary",
     "WordEncoder",
     "collate",
     "labels",
+    "ppmi_vectors",
     "ragged_order",
     "read_table",
     "read_text",
+    "series",
     "split_validation",
     "stream_chunks",
     "tagged",

@@ -90,7 +90,7 @@ def _text(value: Any) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise DataError("an empty text; fill it in, or remove the row")
     if not isinstance(value, str):
-        raise DataError(f"{_shown(value)} where text was wanted; write it as text")
+        raise DataError(f"{shown(value)} where text was wanted; write it as text")
     return value
 
 
@@ -102,7 +102,7 @@ def _label(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int):
-        raise DataError(f"{_shown(value)} is no class; labels are texts or whole numbers")
+        raise DataError(f"{shown(value)} is no class; labels are texts or whole numbers")
     return str(value)
 
 
@@ -112,10 +112,10 @@ def _tokens(value: Any) -> list[str]:
     if isinstance(value, str):
         return _text(value).split()
     if not isinstance(value, list):
-        raise DataError(f"{_shown(value)} where a list of tokens was wanted")
+        raise DataError(f"{shown(value)} where a list of tokens was wanted")
     for position, token in enumerate(value, 1):
         if not isinstance(token, str) or not token:
-            raise DataError(f"step {position} is {_shown(token)}; every step needs a text that is not empty")
+            raise DataError(f"step {position} is {shown(token)}; every step needs a text that is not empty")
     return value
 
 
@@ -125,6 +125,7 @@ def _kind(values: pl.Series) -> str:
     return "lists" if values.dtype == pl.List else f"values of type {values.dtype}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as an error message quotes it."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -50,7 +50,7 @@ def read_jsonl(name: str, data: bytes) -> Table:
     return Table(frame, name, rows)  # type: ignore[arg-type]
 
 
-class _DuplicateKey(ValueError):
+class _DuplicateKeyError(ValueError):
     pass
 
 
@@ -58,14 +58,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _DuplicateKey(next(key for key in keys if keys.count(key) > 1))
+        raise _DuplicateKeyError(next(key for key in keys if keys.count(key) > 1))
     return fields
 
 
 def _parsed(name: str, number: int, line: str, decoder: json.JSONDecoder) -> dict[str, Any]:
     try:
         fields = decoder.decode(line)
-    except _DuplicateKey as error:
+    except _DuplicateKeyError as error:
         raise DataError(
             f"{name}, line {number}: the key {str(error)!r} comes twice; give each key a name of its own"
         ) from None
@@ -94,7 +94,7 @@ def _column(name: str, key: str, values: list[Any], lines: list[int]) -> pl.Seri
         if types <= {int, float} and types:
             return pl.Series(key, values, dtype=pl.Float64)
         if types == {list}:
-            return pl.Series(key, values, strict=True)
+            return _lists(key, values)
     except UnicodeEncodeError:
         row = next(row for row, value in enumerate(values) if not _encodable(value))
         raise DataError(
@@ -103,6 +103,16 @@ def _column(name: str, key: str, values: list[Any], lines: list[int]) -> pl.Seri
         ) from None
     except (pl.exceptions.PolarsError, TypeError, OverflowError):
         pass  # of mixed types: kept as Python values, for the use to refuse
+    return pl.Series(key, values, dtype=pl.Object)
+
+
+def _lists(key: str, values: list[Any]) -> pl.Series:
+    # By name first: left to guess, polars refuses 1 beside 1.5.
+    for dtype in (pl.List(pl.String), pl.List(pl.Float64), pl.List(pl.List(pl.Float64))):
+        try:
+            return pl.Series(key, values, dtype=dtype, strict=True)
+        except (pl.exceptions.PolarsError, TypeError, OverflowError):
+            continue
     return pl.Series(key, values, dtype=pl.Object)
 
 

@@ -81,7 +81,7 @@ def _quotas(sizes: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
     most = sizes - 1
     wanted = min(max(1, round(sizes.sum() * fraction)), int(most.sum())) if fraction else 0
     shares = sizes * fraction
-    quotas = np.minimum(np.floor(shares).astype(np.int64), most)
+    quotas: NDArray[np.int64] = np.minimum(np.floor(shares).astype(np.int64), most)
     for index in np.argsort(quotas - shares, kind="stable"):
         if quotas.sum() < wanted and quotas[index] < most[index]:
             quotas[index] += 1

@@ -58,7 +58,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a plain UTF-8 file (any suffix; `.gz` unpacked); a BOM is dropped, line ends become `\\n`.
+    """The text of a plain UTF-8 file (any suffix; `.gz` unpacked); a BOM is dropped, line ends become LF.
 
     Raises DataError as `read_bytes` does, for broken UTF-8 and NUL bytes with their line, and for blank files.
     """

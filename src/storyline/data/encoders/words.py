@@ -63,7 +63,7 @@ class WordEncoder(TextEncoder):
         return self.vocabulary.counts
 
     def tokens(self, text: str) -> list[str]:
-        """The words of a text; a line break is `"\\n"` where `end=True`."""
+        """The words of a text; a line break is a token where `end=True`."""
         text = text.lower() if self.lowercase else text
         if self.whitespace:
             if not self.end:
@@ -120,7 +120,10 @@ class WordEncoder(TextEncoder):
 
 @cache
 def _marks() -> str:
-    """The combining marks of Unicode as ranges of a character class; `\\w` lacks them, and Hindi words hold them."""
+    """The combining marks of Unicode as ranges of a character class.
+
+    Python's class of word characters lacks them, and would cut words of Hindi or Thai apart.
+    """
     marks = [point for point in range(0x20000) if unicodedata.category(chr(point)).startswith("M")]
     ranges: list[list[int]] = []
     for point in marks:
