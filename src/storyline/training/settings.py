@@ -46,25 +46,25 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    epochs: int = Field(10, ge=1)
-    max_steps: int | None = Field(None, ge=1)
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
+    epochs: int = Field(default=10, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    epsilon: float = Field(1e-8, gt=0, allow_inf_nan=False)
+    epsilon: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
     schedule: Schedule = "cosine"
-    warmup: float | None = Field(None, ge=0, lt=1)
-    clip_norm: float | None = Field(1.0, gt=0, allow_inf_nan=False)
-    patience: int | None = Field(None, ge=1)
+    warmup: float | None = Field(default=None, ge=0, lt=1)
+    clip_norm: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
+    patience: int | None = Field(default=None, ge=1)
     restore_best: bool = True
-    average: float | None = Field(None, gt=0, lt=1)
-    validate_every: int | None = Field(None, ge=1)
-    log_every: int = Field(50, ge=1)
-    checkpoint_every: int | None = Field(None, ge=1)
-    checkpoint_seconds: float | None = Field(30.0, ge=0)
-    seed: int = Field(0, ge=0, lt=2**63)
-    threads: int | None = Field(None, ge=1)
+    average: float | None = Field(default=None, gt=0, lt=1)
+    validate_every: int | None = Field(default=None, ge=1)
+    log_every: int = Field(default=50, ge=1)
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    checkpoint_seconds: float | None = Field(default=30.0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    threads: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["32", "bf16"] = "32"
 
