@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ import torch
 # OpenMP oversubscription costs twenty times the run, and thread counts change the last bits.
 torch.set_num_threads(2)
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+# The benchmarks are tested too, and they are not part of the installed package.
+sys.path.insert(0, str(ROOT))
+
+DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture

@@ -1,0 +1,19 @@
+"""Every benchmark runs, at a size that takes seconds, so that none rots; the numbers mean nothing here."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from benchmarks.tasks.catalogue import BENCHMARKS
+from benchmarks.tasks.harness import measure
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_runs_at_a_tiny_size(name: str, data_folder: Path) -> None:
+    row = measure(BENCHMARKS[name], [0], tiny=True)
+    assert math.isfinite(float(str(row["mean"])))
+    assert row["commit"]
+    assert row["baselines"]
