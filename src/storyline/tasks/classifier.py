@@ -1,0 +1,392 @@
+"""A label for a whole sequence: a text, or a series of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import f1_score
+from sklearn.utils import Tags
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from storyline.artifact import Artifact
+from storyline.data import split_validation
+from storyline.layers import TokenEmbedding
+from storyline.tasks.classifier_network import (
+    ClassifierProgram,
+    SequenceClassifier,
+    log_probabilities,
+    mean_loss,
+)
+from storyline.tasks.classifier_probe import probe_classifier
+from storyline.tasks.estimator import (
+    Listeners,
+    SequenceEstimator,
+    StrPath,
+    measuring,
+    recurrent,
+    reproducible,
+    steps_to_remember,
+)
+from storyline.tasks.inputs import Kind, check_texts, kind_of
+from storyline.tasks.labels import encode_labels, labels_from_document, labels_to_document
+from storyline.tasks.probe import MemoryProbe
+from storyline.tasks.readers import Reader, Sequences, SeriesReader, TextReader, read_series, restored_reader
+from storyline.tasks.settings import ClassifierSettings, check_settings, resolve_classifier
+from storyline.tasks.word_vectors import learn_vocabulary
+
+
+class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # type: ignore[misc]
+    """A recurrent classifier of texts or of series, with scikit-learn's manners.
+
+    X is a list of texts; or series: an array (n, time, channels), an array (n, time) of one channel, or a list of
+    arrays (time_i, channels) or (time_i,) of different lengths. Where a default is "auto", it becomes what stands
+    in brackets: [for texts; for series].
+
+    core                 "lstm", "gru" or "rnn"
+    hidden_size          units of each layer and direction
+    num_layers           layers of the stack
+    bidirectional        read from both ends [True; True unless supervise_every is given]
+    remember             steps that the stack is initialised to remember, at least 3: chrono initialisation of the
+                         gates, for "rnn" a scaled orthogonal matrix. "auto": the 95th percentile of the training
+                         lengths; for "rnn" torch's own initialisation. None: torch's own initialisation
+    pooling              one vector from the states: "last", "max" or "mean" [max; max, or last with supervise_every]
+    level                texts are read as "word", "char" or "subword" (trained byte-pairs)
+    lowercase            texts are lowered first (word, subword)
+    min_count            a word or character seen less often in training is <unk>
+    max_vocabulary       at most so many words; None: all (subword: the encoder's own default)
+    embedding_size       size of the vector of a word
+    word_dropout         a: in training a word of count n becomes <unk> with probability a / (a + n)
+    dropout              of the embedded words and of the pooled state [.5; .2]
+    noise                standard deviation of Gaussian noise added to scaled series in training
+    label_smoothing      share of the target that is spread over all classes
+    learn_initial_state  make the state before the first step a parameter
+    supervise_every      also ask the head for its answer at every so many steps, from the running state;
+                         for very long series, with pooling "last" and one direction. None: only at the end
+    supervise_weight     weight of those losses, beside 1 for the last
+    epochs               at most so many passes [15; enough for about 1,500 steps, between 10 and 100]
+    batch_size           sequences a step [32; 32]
+    learning_rate        peak of the schedule [.002; .003]
+    weight_decay, schedule, warmup, clip_norm, average, validate_every, patience, restore_best,
+    checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
+    validation_fraction  share of the training set that is held out, stratified, to choose the best weights and to
+                         stop early; 0: nothing is. Not used where fit is given a validation set
+    seed                 of everything random
+    backend              of the layers: "auto", "torch" or "reference"
+
+    After fit: classes_ (the labels), n_features_in_ (channels; columns of an array (n, time)),
+    training_summary_, history_ (lines of metrics), network_ (the module), unknown_ (how many of how many words
+    were unknown when texts were last read: by fit in its validation part, by predict and evaluate in theirs).
+    """
+
+    task = "classify"
+    settings_type = ClassifierSettings
+    resolved_: ClassifierSettings
+    classes_: np.ndarray
+    reader_: Reader
+    unknown_: tuple[int, int]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        *,
+        core: Literal["lstm", "gru", "rnn"] = "lstm",
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        bidirectional: bool | Literal["auto"] = "auto",
+        remember: int | Literal["auto"] | None = "auto",
+        pooling: Literal["last", "max", "mean", "auto"] = "auto",
+        level: Literal["word", "char", "subword"] = "word",
+        lowercase: bool = True,
+        min_count: int = 1,
+        max_vocabulary: int | None = None,
+        embedding_size: int = 128,
+        word_dropout: float = 0.25,
+        dropout: float | Literal["auto"] = "auto",
+        noise: float = 0.0,
+        label_smoothing: float = 0.1,
+        learn_initial_state: bool = False,
+        supervise_every: int | None = None,
+        supervise_weight: float = 1.0,
+        epochs: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float | Literal["auto"] = "auto",
+        weight_decay: float = 0.01,
+        schedule: Literal["cosine", "one_cycle", "constant"] = "cosine",
+        warmup: float | None = None,
+        clip_norm: float | None = 1.0,
+        average: float | None = None,
+        validation_fraction: float = 0.1,
+        validate_every: int | None = None,
+        patience: int | None = None,
+        restore_best: bool = True,
+        checkpoint_every: int | None = None,
+        checkpoint_seconds: float | None = 30.0,
+        seed: int = 0,
+        threads: int | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        precision: Literal["32", "bf16"] = "32",
+        backend: str = "auto",
+    ) -> None:
+        self.core = core
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.remember = remember
+        self.pooling = pooling
+        self.level = level
+        self.lowercase = lowercase
+        self.min_count = min_count
+        self.max_vocabulary = max_vocabulary
+        self.embedding_size = embedding_size
+        self.word_dropout = word_dropout
+        self.dropout = dropout
+        self.noise = noise
+        self.label_smoothing = label_smoothing
+        self.learn_initial_state = learn_initial_state
+        self.supervise_every = supervise_every
+        self.supervise_weight = supervise_weight
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup = warmup
+        self.clip_norm = clip_norm
+        self.average = average
+        self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
+        self.patience = patience
+        self.restore_best = restore_best
+        self.checkpoint_every = checkpoint_every
+        self.checkpoint_seconds = checkpoint_seconds
+        self.seed = seed
+        self.threads = threads
+        self.device = device
+        self.precision = precision
+        self.backend = backend
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        validation: tuple[Any, Any] | None = None,
+        unlabelled: Sequence[str] | None = None,
+        folder: StrPath | None = None,
+        resume: bool = False,
+        events: Listeners = (),
+    ) -> Self:
+        """Learn from sequences X and their labels y (strings, integers or booleans).
+
+        validation   (X, y) to choose the best weights by; None: `validation_fraction` of X
+        unlabelled   texts (of the same kind, no labels) from which the first word vectors are learned, by
+                     positive pointwise mutual information; their frequent words join the vocabulary
+        folder       gets metrics.jsonl and checkpoints (the model itself is written by `save_pretrained`)
+        resume       go on from the checkpoints in `folder`, with the same data and settings, to the same bits
+        events       called with each training event
+
+        Raises ValueError for what does not fit: a setting, an empty text, NaN or infinity, differing channels,
+        fewer than two classes.
+        """
+        settings = check_settings(ClassifierSettings, self.get_params(deep=False))
+        self._forget_features()
+        kind = kind_of(X)
+        raw, labels = self._checked(X, y, kind)
+        self.classes_, targets = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y holds one class, {self.classes_.tolist()[0]!r}; a classifier needs at least two"
+            )
+        rows, held_out = _split(targets, settings, validation is not None)
+        if kind == "text":
+            encoder, vectors = learn_vocabulary([raw[row] for row in rows], unlabelled, settings)
+            self.reader_ = TextReader(encoder)
+        elif unlabelled is not None:
+            raise ValueError("unlabelled texts were given, but X holds series; leave unlabelled out")
+        else:
+            self.reader_, vectors = SeriesReader.fitted(raw, rows), None
+        everything = replace(self.reader_.read(raw, kind), targets=targets)
+        validating = everything.take(held_out) if len(held_out) else None
+        if validation is not None:
+            validating = self._read_labelled(*validation, name="validation y")
+        self._resolve(settings, everything.take(rows), patient=validating is not None)
+        with reproducible(settings.seed):
+            network = self._new_network(vectors)
+        self.unknown_ = validating.unknown if validating else (0, 0)
+        program = self._program(network, everything.take(rows), validating)
+        self._train(program, folder=folder, resume=resume, events=events, examples=len(rows))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest label of each sequence (n,)."""
+        labels: np.ndarray = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return labels
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, classes) float64, in the order of `classes_`.
+
+        Those of a sequence do not depend on the others in X, but for rounding.
+        """
+        check_is_fitted(self)
+        sequences = self._read(X)
+        self.unknown_ = sequences.unknown
+        probabilities: np.ndarray = np.exp(self._log_probabilities(sequences))
+        return probabilities
+
+    def evaluate(self, X: Any, y: Any) -> dict[str, Any]:
+        """accuracy, macro_f1, loss (nats), n, unknown and tokens (words read, and how many were unknown).
+
+        Raises ValueError for a label that was not in training.
+        """
+        check_is_fitted(self)
+        sequences = self._read_labelled(X, y)
+        self.unknown_ = unknown, tokens = sequences.unknown
+        targets, found = sequences.classes, self._log_probabilities(sequences)
+        best = found.argmax(axis=1)
+        return {
+            "accuracy": float((best == targets).mean()),
+            "macro_f1": float(f1_score(targets, best, average="macro", zero_division=0.0)),
+            "loss": mean_loss(found, targets),
+            "n": len(targets),
+            "unknown": unknown,
+            "tokens": tokens,
+        }
+
+    def memory_probe(self, X: Any, y: Any = None, *, sample: int = 64, seed: int = 0) -> MemoryProbe:
+        """The model and `sample` sequences of X, for the instruments of memory; losses only where y is given."""
+        check_is_fitted(self)
+        sequences = self._read(X) if y is None else self._read_labelled(X, y)
+        return probe_classifier(self.network_, self._built(), sequences, sample, seed)
+
+    def _checked(self, X: Any, y: Any, kind: Kind) -> tuple[Any, np.ndarray]:
+        """X and y of fit; scikit-learn's own checks where X is a table."""
+        if kind == "table":
+            X, labels = validate_data(self, X, y, dtype=np.float32, ensure_min_features=1)
+        else:
+            if y is None:
+                raise ValueError("This estimator requires y to be passed, but the target y is None")
+            labels = column_or_1d(np.asarray(y), warn=True)
+        check_classification_targets(labels)
+        raw = check_texts(X) if kind == "text" else read_series(X, kind, None)
+        _same_number(raw, labels)
+        if kind in ("array", "ragged"):
+            self.n_features_in_ = int(np.shape(raw[0])[1])
+        self.kind_ = kind
+        return raw, labels
+
+    def _read(self, X: Any) -> Sequences:
+        if isinstance(X, list | tuple) and not len(X):
+            return Sequences.of([])
+        kind = kind_of(X)
+        if kind == "table" == self.kind_:
+            X = validate_data(self, X, reset=False, dtype=np.float32, ensure_min_samples=0)
+        return self.reader_.read(X, kind)
+
+    def _read_labelled(self, X: Any, y: Any, name: str = "y") -> Sequences:
+        sequences = self._read(X)
+        labels = column_or_1d(np.asarray(y))
+        _same_number(sequences.values, labels)
+        if not len(labels):
+            raise ValueError("X is empty; give at least one labelled sequence")
+        return replace(sequences, targets=encode_labels(labels, self.classes_, name))
+
+    def _log_probabilities(self, sequences: Sequences) -> np.ndarray:
+        with measuring(self.threads):
+            return log_probabilities(self.network_, sequences)
+
+    def _resolve(self, settings: ClassifierSettings, training: Sequences, *, patient: bool) -> None:
+        remember = steps_to_remember(settings, float(np.percentile(training.lengths, 95)))
+        text = isinstance(self.reader_, TextReader)
+        resolved = resolve_classifier(settings, text=text, remember=remember, examples=len(training.lengths))
+        self.resolved_ = resolved if patient else resolved.model_copy(update={"patience": None})
+
+    def _program(
+        self, network: SequenceClassifier, training: Sequences, validating: Sequences | None
+    ) -> ClassifierProgram:
+        settings = self.resolved_
+        assert settings.batch_size != "auto"
+        return ClassifierProgram(
+            network,
+            training,
+            validating,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            label_smoothing=settings.label_smoothing,
+            supervise_every=settings.supervise_every,
+            supervise_weight=settings.supervise_weight,
+        )
+
+    def _new_network(self, vectors: np.ndarray | None = None) -> SequenceClassifier:
+        settings, reader = self.resolved_, self.reader_
+        assert settings.pooling != "auto"
+        assert settings.dropout != "auto"
+        assert settings.bidirectional != "auto"
+        embedding = None
+        if isinstance(reader, TextReader):
+            embedding = TokenEmbedding(
+                reader.encoder.size,
+                settings.embedding_size,
+                unknown_id=reader.encoder.unknown_id,
+                counts=torch.from_numpy(reader.encoder.counts),
+                word_dropout=settings.word_dropout,
+                pad_id=reader.encoder.pad_id,
+                vectors=None if vectors is None else torch.from_numpy(vectors),
+            )
+        size = settings.embedding_size if isinstance(reader, TextReader) else reader.channels
+        layer = recurrent(settings, size, bidirectional=settings.bidirectional, dropout=settings.dropout)
+        return SequenceClassifier(
+            embedding,
+            layer,
+            len(self.classes_),
+            pooling=settings.pooling,
+            dropout=settings.dropout,
+            noise=settings.noise,
+        )
+
+    def _documents(self) -> dict[str, Any]:
+        return {
+            "labels.json": labels_to_document(self.classes_),
+            "reader.json": {"input": self.kind_, "features": getattr(self, "n_features_in_", None)}
+            | self.reader_.to_document(),
+        }
+
+    @classmethod
+    def _document_names(cls, saved: Artifact) -> Sequence[str]:
+        return "labels.json", "reader.json"
+
+    def _restore(self, documents: dict[str, Any]) -> None:
+        self.classes_ = labels_from_document(documents["labels.json"])
+        reader = documents["reader.json"]
+        self.reader_, self.kind_ = restored_reader(reader), reader["input"]
+        self.unknown_ = (0, 0)
+        if reader["features"] is not None:
+            self.n_features_in_ = reader["features"]
+
+    def _forget_features(self) -> None:
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _same_number(X: Any, labels: np.ndarray) -> None:
+    if len(X) != len(labels):
+        raise ValueError(f"X has {len(X)} sequences and y {len(labels)} labels; give one label for each")
+
+
+def _split(targets: np.ndarray, settings: ClassifierSettings, given: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to learn from, and rows held out for validation (none where a validation set is given)."""
+    if given or settings.validation_fraction == 0:
+        return np.arange(len(targets)), np.empty(0, dtype=np.int64)
+    return split_validation(len(targets), settings.validation_fraction, settings.seed, stratify=targets)

@@ -1,0 +1,106 @@
+"""What users hand to an estimator, checked: texts, or series as one array or as a list of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+Kind = Literal["text", "table", "array", "ragged"]
+
+# One array (n, time, channels), or arrays (time_i, channels): indexing gives one series either way.
+Series = np.ndarray | list[np.ndarray]
+
+
+def kind_of(X: Any) -> Kind:
+    """What X is: "text" (strings), "table" (2-D: n series of one channel, a column a step), "array"
+    (n, time, channels), or "ragged" (a list of arrays (time,) or (time, channels)).
+    """
+    if isinstance(X, str | bytes):
+        raise ValueError("X is one string; give a list of texts, [text] for a single one")
+    if isinstance(X, dict):
+        raise ValueError("X is a dict; give a list of texts, a list of arrays, or an array")
+    shape = getattr(X, "shape", None)
+    if shape is not None and len(shape) >= 2:
+        return "array" if len(shape) == 3 else "table"
+    first = X[0] if hasattr(X, "__getitem__") and len(X) else None
+    if isinstance(first, str):
+        return "text"
+    if isinstance(first, list | tuple):
+        nested = any(np.ndim(value) for row in X for value in row[:1])
+        return "ragged" if nested or len({len(row) for row in X}) > 1 else "table"
+    return "ragged" if getattr(first, "ndim", 0) else "table"
+
+
+def check_texts(X: Any, name: str = "X") -> list[str]:
+    """X as a list of strings, none of them empty or blank."""
+    texts = list(X)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"{name}[{index}] is {type(text).__name__}, the others are texts; give strings only"
+            )
+        if not text.strip():
+            raise ValueError(f"{name}[{index}] is an empty text; leave it out, or give it at least one word")
+    return texts
+
+
+def check_array(X: Any, channels: int | None) -> np.ndarray:
+    """X as float32 (n, time, channels), finite; `channels` is what the model was fitted on, None in fit."""
+    try:
+        array = np.ascontiguousarray(X, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"X is an array that is not numeric ({error}); give numbers") from None
+    if array.shape[1] == 0 or array.shape[2] == 0:
+        raise ValueError(f"X has shape {array.shape}; every series needs at least one step and one channel")
+    _check_channels(array.shape[2], channels, 0)
+    if not np.isfinite(array.min(initial=0)) or not np.isfinite(array.max(initial=0)):
+        broken = ~np.isfinite(array).all(axis=(1, 2))
+        _refuse_not_finite(array[broken][0], int(np.flatnonzero(broken)[0]))
+    return array
+
+
+def check_ragged(X: Sequence[Any], channels: int | None) -> list[np.ndarray]:
+    """X as float32 arrays (time_i, channels), finite, all with the same channels."""
+    checked: list[np.ndarray] = []
+    for index, item in enumerate(X):
+        try:
+            array = np.asarray(item, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"X[{index}] is not a numeric series ({error}); give numbers") from None
+        if array.ndim == 1:
+            array = array[:, None]
+        if array.ndim != 2 or 0 in array.shape:
+            raise ValueError(
+                f"X[{index}] has shape {np.shape(item)}; a series is (time,) or (time, channels), with at "
+                "least one step"
+            )
+        channels = channels or array.shape[1]
+        _check_channels(array.shape[1], channels, index)
+        if not np.isfinite(array).all():
+            _refuse_not_finite(array, index)
+        checked.append(array)
+    return checked
+
+
+def _check_channels(got: int, wanted: int | None, index: int) -> None:
+    if wanted is not None and got != wanted:
+        raise ValueError(
+            f"X[{index}] has {got} channels, the series before it (or in fit) {wanted}; give the same"
+        )
+
+
+def _refuse_not_finite(series: np.ndarray, index: int) -> None:
+    step, channel = (int(axis[0]) for axis in np.nonzero(~np.isfinite(series)))
+    raise ValueError(
+        f"X[{index}] holds {series[step, channel]} at step {step}, channel {channel}; fill or drop missing "
+        "values first"
+    )
+
+
+def lengths_of(sequences: Any) -> np.ndarray:
+    """Steps of each sequence, int64 (n,)."""
+    if isinstance(sequences, np.ndarray):
+        return np.full(len(sequences), sequences.shape[1], dtype=np.int64)
+    return np.fromiter((len(sequence) for sequence in sequences), dtype=np.int64, count=len(sequences))

@@ -1,0 +1,162 @@
+"""What the constructors of the estimators accept: types, ranges, and what "auto" becomes."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Steps = Annotated[int, Field(ge=3)]
+Auto = Literal["auto"]
+# How many steps a classifier of series takes where its epochs are "auto".
+_SERIES_STEPS = 1500
+Named = TypeVar("Named", bound="ModelSettings")
+
+
+class ModelSettings(BaseModel):
+    """The settings that every task has: the recurrent core, and how it is trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    core: Literal["lstm", "gru", "rnn"]
+    hidden_size: PositiveInt
+    num_layers: PositiveInt
+    remember: Auto | Steps | None
+    learn_initial_state: bool
+    backend: str
+    dropout: Share | Auto
+    epochs: PositiveInt | Auto
+    batch_size: PositiveInt | Auto
+    learning_rate: PositiveFloat | Auto
+    weight_decay: Annotated[float, Field(ge=0)]
+    schedule: Literal["cosine", "one_cycle", "constant"]
+    warmup: Share | None
+    clip_norm: PositiveFloat | None
+    average: Annotated[float, Field(gt=0, lt=1)] | None
+    validation_fraction: Share
+    validate_every: PositiveInt | None
+    patience: PositiveInt | None
+    restore_best: bool
+    checkpoint_every: PositiveInt | None
+    checkpoint_seconds: Annotated[float, Field(ge=0)] | None
+    seed: Annotated[int, Field(ge=0)]
+    threads: PositiveInt | None
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["32", "bf16"]
+
+
+class ClassifierSettings(ModelSettings):
+    """Settings of a Classifier."""
+
+    bidirectional: bool | Auto
+    pooling: Literal["last", "max", "mean", "auto"]
+    level: Literal["word", "char", "subword"]
+    lowercase: bool
+    min_count: PositiveInt
+    max_vocabulary: PositiveInt | None
+    embedding_size: PositiveInt
+    word_dropout: Annotated[float, Field(ge=0)]
+    noise: Annotated[float, Field(ge=0)]
+    label_smoothing: Share
+    supervise_every: PositiveInt | None
+    supervise_weight: PositiveFloat
+
+    @model_validator(mode="after")
+    def _supervision_follows_the_state(self) -> Self:
+        if self.supervise_every is not None and (
+            self.bidirectional is True or self.pooling in ("max", "mean")
+        ):
+            raise ValueError(
+                "supervise_every asks the head about the running state, so it needs pooling='last' and "
+                "bidirectional=False"
+            )
+        return self
+
+
+class TaggerSettings(ModelSettings):
+    """Settings of a Tagger."""
+
+    bidirectional: bool
+    lowercase: bool
+    min_count: PositiveInt
+    max_vocabulary: PositiveInt | None
+    embedding_size: PositiveInt
+    character_size: PositiveInt
+    character_hidden_size: PositiveInt
+    word_dropout: Annotated[float, Field(ge=0)]
+    label_smoothing: Share
+
+
+class LanguageModelSettings(ModelSettings):
+    """Settings of a LanguageModel."""
+
+    level: Literal["char", "word", "subword"]
+    lowercase: bool
+    whitespace: bool
+    min_count: PositiveInt
+    max_vocabulary: PositiveInt | None
+    embedding_size: PositiveInt | Auto
+    tied: bool | Auto
+    adaptive: bool | Auto
+    steps: PositiveInt
+
+
+def check_settings(kind: type[Named], given: dict[str, Any]) -> Named:
+    """`given` as `kind`; a ValueError in one sentence names each setting that is unknown or out of range."""
+    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in given.items()}
+    try:
+        return kind(**plain)
+    except ValidationError as error:
+        raise ValueError("; ".join(_sentences(kind, plain, error))) from None
+
+
+def _sentences(kind: type[ModelSettings], given: dict[str, Any], error: ValidationError) -> list[str]:
+    wanted: dict[str, list[str]] = {}
+    for item in error.errors():
+        name = str(item["loc"][0]) if item["loc"] else ""
+        message = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+        if message not in wanted.setdefault(name, []):
+            wanted[name].append(message)
+    sentences = []
+    for name, messages in wanted.items():
+        if not name:
+            sentences.append("; ".join(messages))
+        elif name not in kind.model_fields:
+            near = get_close_matches(name, kind.model_fields, n=1)
+            known = (
+                f"did you mean {near[0]!r}?" if near else f"known settings: {', '.join(kind.model_fields)}"
+            )
+            sentences.append(f"unknown setting {name!r}; {known}")
+        else:
+            sentences.append(f"{name}={given.get(name)!r}; it must be {' or '.join(messages)}")
+    return sentences
+
+
+def resolve_classifier(
+    settings: ClassifierSettings, *, text: bool, remember: int | None, examples: int
+) -> ClassifierSettings:
+    """The settings with every "auto" replaced, as the docstring of Classifier says."""
+    one_way = settings.supervise_every is not None
+    batch_size = 32 if settings.batch_size == "auto" else settings.batch_size
+    passes = round(_SERIES_STEPS * batch_size / examples)
+    become: dict[str, Any] = {
+        "bidirectional": not one_way,
+        "pooling": "last" if one_way else "max",
+        "dropout": 0.5 if text else 0.2,
+        "epochs": 15 if text else min(100, max(10, passes)),
+        "batch_size": batch_size,
+        "learning_rate": 0.002 if text else 0.003,
+    }
+    automatic = {name: value for name, value in become.items() if getattr(settings, name) == "auto"}
+    return settings.model_copy(update={**automatic, "remember": remember})
