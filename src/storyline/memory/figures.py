@@ -17,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
@@ -29,7 +30,7 @@ _MARKERS = "osD^vP"
 # Stands for the page's own text colour until to_svg() replaces it.
 _INK = "#1b1c1d"
 _STYLE: dict[Any, Any] = {
-    "figure.figsize": (4.5, 3.1),  # inches: at the width of a phone the letters are still 10 pixels high
+    "figure.figsize": (4.5, 2.75),  # inches: at the width of a phone the letters are still 10 pixels high
     "figure.constrained_layout.use": True,
     "font.family": ["DejaVu Sans"],
     "font.size": 9.0,
@@ -111,11 +112,9 @@ def gradient_figure(
     figure, axes = _axes("steps back (lag)", "gradient, share of lag 0")
     for name in names:
         colour, marker = _look(names.index(name))
-        solid = name in after
         for reach, dashed in ((after.get(name), False), (before.get(name), True)):
             if reach is None or reach.dead:
                 continue
-            label = f"{name}, before" if dashed else f"{name}, trained" if before else name
             if not dashed and len(reach.per_sequence) > 1:
                 low, high = reach.relative_quartiles
                 axes.fill_between(
@@ -126,11 +125,13 @@ def gradient_figure(
                 _positive(reach.relative),
                 color=colour,
                 linestyle=(0, (4, 2)) if dashed else "-",
-                linewidth=1.2 if dashed and solid else 1.8,
+                linewidth=1.2 if dashed else 1.8,
                 marker=None if dashed else marker,
                 markevery=max(1, len(reach.lags) // 8),
-                label=label,
+                label=None if dashed else name,
             )
+    if before:
+        axes.plot([], [], color=_INK, linestyle=(0, (4, 2)), linewidth=1.2, label="before training")
     _share_axis(axes, [*after.values(), *before.values()])
     _legend(figure, axes)
     return figure
@@ -224,18 +225,18 @@ def recall_figure(
                 f"{name!r} has {len(shares)} accuracies for {len(steps)} distances; one each is needed"
             )
     figure, axes = _axes(xlabel, "accuracy")
-    if trained_to is not None and max(steps) > trained_to:
-        axes.axvspan(trained_to, max(steps), color=_INK, alpha=0.08, linewidth=0, label="longer than trained")
-    if ceiling is not None:
-        axes.axhline(ceiling, color=_INK, linewidth=1.0, linestyle=(0, (4, 2)), label=ceiling_name)
-    axes.axhline(chance, color=_INK, linewidth=1.0, linestyle=(0, (1, 2)), label="chance")
     for index, (name, shares) in enumerate(accuracy.items()):
         colour, marker = _look(index)
         if spread and name in spread:
             axes.fill_between(steps, *spread[name], color=colour, alpha=0.15, linewidth=0)
         axes.plot(steps, shares, color=colour, marker=marker, label=name)
+    if trained_to is not None and max(steps) > trained_to:
+        axes.axvspan(trained_to, max(steps), color=_INK, alpha=0.08, linewidth=0, label="longer than trained")
+    if ceiling is not None:
+        axes.axhline(ceiling, color=_INK, linewidth=1.0, linestyle=(0, (4, 2)), label=ceiling_name)
+    axes.axhline(chance, color=_INK, linewidth=1.0, linestyle=(0, (1, 2)), label="chance")
     axes.set_ylim(0.0, 1.03)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.0f} %"))
     _legend(figure, axes)
     return figure
 
@@ -282,16 +283,21 @@ def _look(index: int) -> tuple[str, str]:
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """A legend above the axes, where no curve can run through it, in as many columns as fit."""
+    """A legend above the axes, where no curve can run through it; the figure grows by its rows."""
     handles, labels = axes.get_legend_handles_labels()
-    if not labels:
-        return
-    # letters of 8.5 pt are about 5.6 pt wide, handle and gaps take 34 pt, the figure is 324 pt wide
-    widest = max(len(label) for label in labels) * 5.6 + 34
-    columns = max(1, min(3, len(labels), int(318 / widest)))
+    size = float(mpl.rcParams["legend.fontsize"])
+    widths = [TextPath((0.0, 0.0), label or " ", size=size).get_extents().width for label in labels]
+    columns = max(n for n in (1, 2, 3) if n == 1 or (n <= len(labels) and _legend_points(widths, n) < 310.0))
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * rows)
     figure.legend(
         handles, labels, loc="outside upper left", ncols=columns, columnspacing=1.2, borderaxespad=0.1
     )
+
+
+def _legend_points(widths: Sequence[float], columns: int) -> float:
+    """Width of the legend in points: matplotlib fills it column by column; a handle and its gaps take 36."""
+    return sum(float(column.max()) + 36.0 for column in np.array_split(np.array(widths), columns))
 
 
 def _positive(norms: ArrayLike) -> NDArray[np.float64]:

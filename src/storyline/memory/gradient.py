@@ -211,8 +211,9 @@ def _directions(state: Tensor, probes: int, generator: torch.Generator) -> Tenso
     if probes >= size:
         basis = torch.eye(size, dtype=torch.float64)[:, None, :].expand(size, rows, size)
     else:
-        gaussian = torch.randn(rows, size, probes, dtype=torch.float64, generator=generator)
-        basis = torch.linalg.qr(gaussian).Q.permute(2, 0, 1) * math.sqrt(size / probes)
+        # drawn row by row, so that a sequence gets the same directions however the rows are chunked
+        gaussian = [torch.randn(size, probes, dtype=torch.float64, generator=generator) for _ in range(rows)]
+        basis = torch.linalg.qr(torch.stack(gaussian)).Q.permute(2, 0, 1) * math.sqrt(size / probes)
     return basis.to(state.device, state.dtype)
 
 

@@ -63,7 +63,7 @@ def page(title: str, lead: str, sections: Sequence[Section], footer: str = "") -
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n<main>\n"
-        f'<h1>{escape(title)}</h1>\n<p class="lead">{escape(lead)}</p>\n'
+        f'<h1>{escape(title)}</h1>\n<p class="lead">{_text(lead)}</p>\n'
         f"{body}\n{foot}\n</main>\n</body>\n</html>\n"
     )
 
@@ -101,35 +101,45 @@ def _section(section: Section) -> str:
             parts.append(f'<div class="pictures">{"".join(pictures)}</div>')
             pictures = []
         if isinstance(block, str):
-            parts.append(f"<p>{escape(block)}</p>")
+            parts.append(f"<p>{_text(block)}</p>")
         elif isinstance(block, ReportTable):
             parts.append(_table(block))
         elif isinstance(block, Commands):
             parts.append(f"<pre><code>{escape(chr(10).join(block.lines))}</code></pre>")
-    return f"<section>\n<h2>{escape(section.heading)}</h2>\n" + "\n".join(parts) + "\n</section>"
+    return f"<section>\n<h2>{_text(section.heading)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
 def _picture(picture: Picture) -> str:
     if not picture.svg.startswith("<svg"):
         raise ValueError("a Picture's svg does not start with <svg; make it with figures.to_svg")
-    return f"<figure>{picture.svg}<figcaption>{escape(picture.caption)}</figcaption></figure>"
+    return f"<figure>{picture.svg}<figcaption>{_text(picture.caption)}</figcaption></figure>"
 
 
 def _table(table: ReportTable) -> str:
     for row in table.rows:
         if len(row) != len(table.columns):
             raise ValueError(f"row {row!r} has {len(row)} cells; the head has {len(table.columns)} columns")
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
+    head = "".join(f'<th scope="col">{_cell(name)}</th>' for name in table.columns)
     rows = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        f'<tr><th scope="row">{_text(row[0])}</th>'
+        + "".join(f"<td>{_cell(cell)}</td>" for cell in row[1:])
         + "</tr>"
         for row in table.rows
     )
     return (
-        f'<div class="wide"><table><caption>{escape(table.caption)}</caption>'
+        f'<div class="wide"><table><caption>{_text(table.caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _text(text: str) -> str:
+    """Escaped; a number is not torn from its percent sign at the end of a line."""
+    return escape(text.replace(" %", "\u00a0%"))
+
+
+def _cell(text: str) -> str:
+    """Escaped; a short cell stays on one line: on a phone the table scrolls instead."""
+    return escape(text.replace(" ", "\u00a0")) if len(text) <= 12 else _text(text)
 
 
 _CSS = """
@@ -151,7 +161,7 @@ caption{text-align:left;color:var(--soft);font-size:.9rem;padding-bottom:.4rem;c
 th,td{padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 th:first-child,td:first-child{text-align:left}
 thead th{color:var(--soft);font-weight:600}
-tbody th{font-weight:400}
+tbody th{font-weight:400;min-width:7rem}
 .pictures{display:grid;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem;margin:.8rem 0}
 figure{margin:0;padding:.75rem;

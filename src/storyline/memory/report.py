@@ -49,9 +49,11 @@ class MemoryReport:
         found = []
         for name, share in (("1 %", 0.01), ("a millionth", 1e-6)):
             after, before = (_reach_text(reach, share) for reach in (self.gradient, self.gradient_before))
-            found.append((f"gradient still {name} of lag 0", after, before))
+            found.append((f"gradient reach, {name} of lag 0", after, before))
         if self.use is not None:
-            found.append((f"context for {self.use.tolerance:.0%} of the loss", _use_text(self.use), "-"))
+            found.append(
+                (f"context to come within {_percent(self.use)} of the loss", _use_text(self.use), "-")
+            )
             found.append(("loss with all of the context", f"{self.use.full:.4g}", "-"))
         if self.half_lives is not None:
             for part in self.half_lives.units:
@@ -96,13 +98,13 @@ class MemoryReport:
             caption = (
                 "Gradient of the last state by the input k steps back, as a share of its value at lag 0 (log "
                 "scale): the median over sequences, the band holding the middle half of them. Dotted lines: "
-                "1 % and a millionth. Training can only use what lies left of where the curve has sunk."
+                "1 % and a millionth. Training learns next to nothing from what lies further back than the reach."
             )
             found.append(Picture(to_svg(gradient_figure(curves, before), "gradient", caption), caption))
         if self.use is not None:
             caption = (
                 "Loss when only the last k steps are shown (log scale of k). The band reaches from the loss "
-                f"with all of the context to {self.use.tolerance:.0%} above it: where the curve enters it "
+                f"with all of the context to {_percent(self.use)} above it: where the curve enters it "
                 "for good is how much context the model uses."
             )
             found.append(Picture(to_svg(use_figure({"model": self.use}), "use", caption), caption))
@@ -180,14 +182,14 @@ def _headline(gradient: GradientReach | None, before: GradientReach | None, use:
             parts.append(f"the gradient reaches {reach} back{_before_text(before)}")
     if use is not None:
         far = max(far, use.steps.value - 1)
-        share = f"{use.tolerance:.0%} of the loss"
+        share = f"{_percent(use)} of the loss"
         if use.steps.at_least:
             parts.append(
                 f"even the last {Steps(use.steps.value)} of context are not enough to come within {share}"
             )
         else:
-            are = "is" if use.steps.value == 1 else "are"
-            parts.append(f"the last {use.steps} of context {are} enough to come within {share}")
+            steps = "step of context is" if use.steps.value == 1 else f"{use.steps} of context are"
+            parts.append(f"the last {steps} enough to come within {share}")
     if not parts:
         return "How far back it remembers could not be measured."
     return f"It {'remembers' if far else 'does not remember'}: {'; '.join(parts)}."
@@ -222,6 +224,10 @@ def _reach_text(gradient: GradientReach | None, share: float) -> str:
 
 def _use_text(use: ContextUse) -> str:
     return f"more than {use.steps.value:,} steps" if use.steps.at_least else str(use.steps)
+
+
+def _percent(use: ContextUse) -> str:
+    return f"{use.tolerance * 100:.3g} %"
 
 
 def _number(steps: float) -> str:

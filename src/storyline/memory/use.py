@@ -117,7 +117,7 @@ def _notes(
 ) -> tuple[str, ...]:
     best = int(losses.argmin())
     if losses[best] < full - tolerance * abs(full):
-        share = f", {1 - losses[best] / full:.0%} below the full loss" if full > 0 else ""
+        share = f", {(1 - losses[best] / full) * 100:.0f} % below the full loss" if full > 0 else ""
         return (
             f"The loss is lowest with the last {Steps(int(lags[best]))} of context alone "
             f"({losses[best]:.4g}{share}): what lies further back does harm.",
