@@ -1,0 +1,142 @@
+"""Every backend against the reference: a fast path may be wrong by four times what the plain loop is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import Tensor
+
+from storyline.cells import Cell, gru, lstm, rnn_relu, rnn_tanh
+from storyline.kernels import BACKENDS, Ragged, Weights, recurrence
+
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+
+TIME, BATCH, INPUT, HIDDEN, PROJECTED = 13, 6, 7, 12, 5
+LENGTHS = [13, 1, 9, 12, 2, 13]
+
+
+class Problem:
+    """One random layer and batch in float64, which can be run on any backend in any dtype."""
+
+    def __init__(
+        self, cell: Cell, ragged: bool, resets: bool, reverse: bool, projected: bool, seed: int = 0
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(*shape: int, scale: float = 1.0) -> Tensor:
+            # Rounded to float32, so that all dtypes start from the same numbers.
+            return (torch.randn(*shape, generator=generator) * scale).double()
+
+        rows, h_size = cell.preactivations * HIDDEN, PROJECTED if projected else HIDDEN
+        scale = HIDDEN**-0.5
+        self.cell, self.reverse = cell, reverse
+        self.ragged = Ragged(torch.tensor(LENGTHS), TIME) if ragged else None
+        self.resets = torch.rand(TIME, BATCH, generator=generator) < 0.2 if resets else None
+        sizes = [h_size] + [HIDDEN] * (len(cell.states) - 1)
+        self.leaves = {
+            "input": draw(TIME, BATCH, INPUT),
+            "weight_ih": draw(rows, INPUT, scale=scale),
+            "weight_hh": draw(rows, h_size, scale=scale),
+            "bias_ih": draw(rows, scale=scale),
+            "bias_hh": draw(rows, scale=scale),
+            **({"weight_hr": draw(PROJECTED, HIDDEN, scale=scale)} if projected else {}),
+            **{f"{name}_0": draw(BATCH, size) for name, size in zip(cell.states, sizes, strict=True)},
+            **{f"{name}_fresh": draw(BATCH, size) for name, size in zip(cell.states, sizes, strict=True)},
+        }
+        if self.ragged is not None:
+            self.leaves["input"] = self.ragged.clear(self.leaves["input"])
+        self.weigh = [draw(TIME, BATCH, h_size)] + [draw(BATCH, size) for size in sizes]
+
+    def run(self, backend: str, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Output, last states, and the gradients of a random weighing of them with respect to all leaves."""
+        leaf = {name: value.to(dtype).requires_grad_() for name, value in self.leaves.items()}
+        weights = Weights(**{field.name: leaf[field.name] for field in fields(Weights) if field.name in leaf})
+        state, fresh = (
+            tuple(leaf[f"{name}_{which}"] for name in self.cell.states) for which in ("0", "fresh")
+        )
+        done = recurrence(
+            backend, self.cell, weights, leaf["input"], state, fresh, self.ragged, self.resets,
+            reverse=self.reverse,
+        )  # fmt: skip
+        results = [done.output, *done.state]
+        loss = sum(
+            (result * weigh.to(dtype)).sum() for result, weigh in zip(results, self.weigh, strict=True)
+        )
+        gradients = torch.autograd.grad(loss, list(leaf.values()), allow_unused=self.resets is None)
+        named = dict(zip((f"gradient of {name}" for name in leaf), gradients, strict=True))
+        unused = {name for name, gradient in named.items() if gradient is None}
+        assert unused <= {f"gradient of {name}_fresh" for name in self.cell.states}
+        values = dict(zip(["output", *self.cell.states], results, strict=True))
+        return {**values, **{name: named[name] for name in named.keys() - unused}}
+
+
+def error(got: Tensor, exact: Tensor) -> float:
+    """The greatest deviation, in units of the greatest exact value where that is above 1."""
+    return float(((got.double() - exact).abs().max() / exact.abs().max().clamp_min(1)).detach())
+
+
+CELLS = [(rnn_tanh, False), (rnn_relu, False), (lstm, False), (lstm, True), (gru, False)]
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("resets", [False, True], ids=["", "resets"])
+@pytest.mark.parametrize("ragged", [False, True], ids=["dense", "ragged"])
+@pytest.mark.parametrize(
+    ("cell", "projected"), CELLS, ids=[f"{cell.name}{'-projected' * p}" for cell, p in CELLS]
+)
+@pytest.mark.parametrize("backend", sorted(set(BACKENDS) - {"reference"}))
+def test_backend_equals_reference(
+    backend: str, cell: Cell, projected: bool, ragged: bool, resets: bool, reverse: bool
+) -> None:
+    # The greatest error of one draw is a matter of luck on either side, so of three draws it is taken.
+    fast, plain = defaultdict(float), defaultdict(float)
+    for seed in range(3):
+        problem = Problem(cell, ragged, resets, reverse, projected, seed)
+        exact = problem.run("reference", torch.float64)
+        runs = [(fast, problem.run(backend, torch.float32)), (plain, problem.run("reference", torch.float32))]
+        for worst, run in runs:
+            assert run.keys() == exact.keys()
+            for name in exact:
+                worst[name] = max(worst[name], error(run[name], exact[name]))
+    for name in exact:
+        assert fast[name] <= 4 * plain[name] + 1e-7, name
+    same_dtype = problem.run(backend, torch.float64)
+    for name in exact:
+        assert error(same_dtype[name], exact[name]) < 1e-13, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("cell", [lstm, rnn_relu], ids=lambda cell: cell.name)
+def test_long_padding_is_held(cell: Cell, dtype: torch.dtype) -> None:
+    """A forget gate one ulp below 1 would lose 3e-5 of c over 500 steps in float32; nothing is lost."""
+    problem = Problem(cell, ragged=True, resets=False, reverse=False, projected=False)
+    leaf = {name: value.to(dtype) for name, value in problem.leaves.items()}
+    weights = Weights(leaf["weight_ih"], leaf["weight_hh"], leaf["bias_ih"], leaf["bias_hh"])
+    state = tuple(leaf[f"{name}_0"] for name in cell.states)
+    long = torch.cat([leaf["input"], torch.zeros(500, BATCH, INPUT, dtype=dtype)])
+    lengths = torch.tensor(LENGTHS)
+    short = recurrence("torch", cell, weights, leaf["input"], state, state, Ragged(lengths, TIME))
+    padded = recurrence("torch", cell, weights, long, state, state, Ragged(lengths, TIME + 500))
+    tolerance = 4 * torch.finfo(dtype).eps
+    for a, b in zip(short.state, padded.state, strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(short.output, padded.output[:TIME], rtol=tolerance, atol=tolerance)
+    assert not padded.output[TIME:].any()
+
+
+def test_relu_network_that_would_overflow_in_the_padding() -> None:
+    """A free run over the padding would reach infinity, and 0 * infinity is NaN in the gradient."""
+    weight_hh = torch.full((1, 1), 10.0, requires_grad=True)
+    weights = Weights(torch.ones(1, 1), weight_hh)
+    input = torch.zeros(100, 2, 1)
+    input[0] = 1
+    zero = (torch.zeros(2, 1),)
+    done = recurrence("torch", rnn_relu, weights, input, zero, zero, Ragged(torch.tensor([3, 2]), 100))
+    torch.testing.assert_close(done.state[0], torch.tensor([[100.0], [10.0]]))
+    done.output.sum().backward()
+    # sum over rows of d/dw (1 + w + w^2) and d/dw (1 + w) at w = 10
+    assert weight_hh.grad is not None
+    assert weight_hh.grad.item() == pytest.approx((1 + 20) + 1)
