@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from storyline.memory import ContextUse, GradientReach, HalfLives, context_use
+from storyline.memory.drawing import PALETTE
 from storyline.memory.figures import (
-    PALETTE,
     gradient_figure,
     half_life_figure,
     loss_figure,
@@ -26,7 +26,14 @@ from storyline.memory.figures import (
     use_figure,
 )
 
-NAMES = ["RNN", "LSTM as torch starts it", "LSTM, remember=248", "GRU", "Transformer of two layers", "x" * 44]
+NAMES = [
+    "RNN",
+    "LSTM as torch starts it",
+    "LSTM, remember=248",
+    "GRU",
+    "Transformer of two layers",
+    "<x> & $y$ " * 4,
+]
 
 
 def reach(decay: float) -> GradientReach:
