@@ -60,7 +60,7 @@ class Sequences:
 
     def batches(self, epoch: int) -> Sequence[Tensor]:
         order = torch.randperm(30, generator=torch.Generator().manual_seed(epoch))
-        return order.split(5)
+        return torch.split(order, 5)
 
     def loss(self, item: Tensor, carry: Carry | None) -> tuple[Tensor, None, int]:
         return functional.cross_entropy(self._logits(item), self.targets[item]), None, len(item)
@@ -75,7 +75,8 @@ class Sequences:
 
     def _logits(self, rows: Tensor) -> Tensor:
         output, _ = self.core(self.inputs[:, rows] + 0.1 * torch.randn(9, len(rows), 3))
-        return self.head(self.norm(output[-1]))
+        logits: Tensor = self.head(self.norm(output[-1]))
+        return logits
 
 
 CASES: dict[str, tuple[type[Program], TrainingSettings]] = {

@@ -102,17 +102,19 @@ def load(folder: StrPath) -> Artifact:
     truncated or altered, or a format that is newer than this version of storyline.
     """
     target = Path(folder)
+    failed = None
     with _explained(target):
         while True:
             text, files = _read_manifest(target)
             try:
                 contents = {name: _read_verified(target, name, entry) for name, entry in files.items()}
+                break
             except ArtifactError:
-                # Another process may have committed a newer model between our two reads: then that counts.
-                if (target / _MANIFEST).read_bytes() == text:
+                # Another process may be saving: a second look finds its renames done. Under the same manifest
+                # they are done once, so that what fails twice is damaged.
+                if text == failed:
                     raise
-                continue
-            break
+                failed = text
     # The copies give every tensor torch's own alignment: the fused kernels' last bits may depend on it.
     tensors = {
         name: tensor.clone() for name, tensor in safetensors.torch.load(contents.pop(_TENSORS)).items()
