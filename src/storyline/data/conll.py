@@ -122,4 +122,4 @@ class _Sentences:
             raise DataError(f"{self.name} holds no sentence; give a file that holds tokens and tags")
         columns = {"tokens": self.tokens, "tags": self.tags} if tagged else {"tokens": self.tokens}
         frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.List(pl.String)))
-        return Table(frame, self.name, np.array(self.lines, dtype=np.int64))  # type: ignore[arg-type]
+        return Table(frame, self.name, np.array(self.lines, dtype=np.int64))

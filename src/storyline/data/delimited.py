@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from storyline.data.source import DataError, line_of
 from storyline.data.table import Table
@@ -51,7 +52,7 @@ def read_delimited(name: str, data: bytes, *, separator: str, quoting: bool, hea
     return _filled(name, frame, lines, header)
 
 
-def _filled(name: str, frame: pl.DataFrame, lines: Sequence[int], header: bool) -> Table:
+def _filled(name: str, frame: pl.DataFrame, lines: Sequence[int] | NDArray[np.int64], header: bool) -> Table:
     if not frame.height:
         raise DataError(f"{name} has a header and no rows; give a file that holds data")
     return Table(frame.with_columns(pl.all().fill_null("")), name, lines)
@@ -117,7 +118,7 @@ class _Dialect:
         except csv.Error as error:
             raise self._malformed(line, error) from None
 
-    def survey(self, width: int, header: bool) -> tuple[Sequence[int], int]:
+    def survey(self, width: int, header: bool) -> tuple[NDArray[np.int64], int]:
         """The line of each row, and the number of characters in all rows; refuses rows of another width."""
         lines: list[int] = []
         characters = 0
@@ -128,7 +129,7 @@ class _Dialect:
             characters += sum(map(len, fields))
             if header and len(lines) == 1:
                 characters = 0
-        return np.array(lines[header:], dtype=np.int64), characters  # type: ignore[return-value]
+        return np.array(lines[header:], dtype=np.int64), characters
 
     def frame(self, columns: list[str], header: bool) -> pl.DataFrame:
         records = self.records()

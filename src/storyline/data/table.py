@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from storyline.data.source import DataError, nearest
 
@@ -21,7 +23,7 @@ class Table:
 
     frame: pl.DataFrame
     path: str
-    lines: Sequence[int] | None = None
+    lines: Sequence[int] | NDArray[np.int64] | None = None
 
     def column(self, name: str) -> pl.Series:
         """The column; DataError offers the nearest name and lists the columns."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from storyline.data.source import DataError
 from storyline.data.vocabulary import Vocabulary
@@ -38,7 +39,10 @@ def ppmi_vectors(
     if not 1 <= size < len(words):
         raise DataError(f"size is {size}; {len(words)} words with neighbours allow 1 to {len(words) - 1}")
     ppmi = _ppmi(counts[words][:, words], smoothing)
-    left, singular, _ = randomized_svd(ppmi, size, n_oversamples=10, n_iter=2, random_state=seed)
+    # One thread: the matrices are tall and thin, where BLAS threads cost a hundred times what they save, and so
+    # the bits do not hang on the number of threads.
+    with threadpool_limits(1, user_api="blas"):
+        left, singular, _ = randomized_svd(ppmi, size, n_oversamples=10, n_iter=4, random_state=seed)
     found = left * np.sqrt(singular)
     found *= size**-0.5 / found.std()
     generator = np.random.default_rng(seed)
