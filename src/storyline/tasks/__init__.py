@@ -1,5 +1,26 @@
 """Tasks: estimators from data to a trained model, and back from its folder."""
 
-from storyline.tasks.classifier import Classifier
+from __future__ import annotations
 
-__all__ = ["Classifier"]
+from storyline import artifact
+from storyline.tasks.classifier import Classifier
+from storyline.tasks.estimator import StrPath
+from storyline.tasks.language import LanguageModel
+
+__all__ = ["Classifier", "LanguageModel", "load"]
+
+_TASKS = {kind.task: kind for kind in (Classifier, LanguageModel)}
+
+
+def load(folder: StrPath) -> Classifier | LanguageModel:
+    """The estimator that `save_pretrained` wrote into `folder`, of whatever task.
+
+    Raises ArtifactError where the folder is missing, truncated, altered or of another version.
+    """
+    saved = artifact.load(folder)
+    task = saved.config.get("task")
+    if task not in _TASKS:
+        raise artifact.ArtifactError(
+            f"{folder} holds a model of the task {task!r}; known are {', '.join(_TASKS)}"
+        )
+    return _TASKS[task].from_artifact(saved)

@@ -9,8 +9,9 @@ from storyline.tasks.classifier_network import SequenceClassifier, log_probabili
 from storyline.tasks.probe import MemoryProbe, equal_tails, last_state
 from storyline.tasks.readers import Sequences
 
-# Of the sample, the share of longest sequences on which the gradient is followed back.
+# Of the sample, the share of longest sequences on which the gradient is followed back, and at most how many.
 _LONGEST = 0.25
+_FOLLOWED = 32
 
 
 def probe_classifier(
@@ -25,11 +26,10 @@ def probe_classifier(
     batch = chosen.batch(np.arange(len(chosen)))
     with torch.no_grad():
         embedded = network.embed(batch.inputs)
-    # The gradient wants sequences of equal length, and long ones show the most.
-    longest = torch.argsort(batch.lengths, descending=True, stable=True)[
-        : max(1, round(_LONGEST * len(chosen)))
-    ]
-    steps = int(batch.lengths[longest].min())
+    # The gradient wants sequences of equal length, and long ones show the most: all that are as long as the
+    # shortest of the longest quarter, cut to that.
+    steps = int(torch.sort(batch.lengths, descending=True).values[round(_LONGEST * (len(chosen) - 1))])
+    longest = torch.nonzero(batch.lengths >= steps).flatten()[:_FOLLOWED]
 
     def loss_at(k: int | None) -> float:
         with torch.no_grad():

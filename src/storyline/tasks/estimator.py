@@ -23,8 +23,6 @@ Listeners = Sequence[Callable[[Any], None]]
 StrPath = str | Path
 Network = TypeVar("Network", bound=nn.Module)
 CORES: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
-# What TrainingSettings takes from the settings of a model, name by name.
-_TRAINING = tuple(name for name in ModelSettings.model_fields if name in TrainingSettings.model_fields)
 
 
 @contextmanager
@@ -120,10 +118,11 @@ class SequenceEstimator(BaseEstimator, ABC, Generic[Network]):  # type: ignore[m
                 f"{folder} holds a model of the task {saved.config.get('task')!r}, this is {cls.task!r}; "
                 "use storyline.load, which finds the right one"
             )
-        return cls._from_artifact(saved)
+        return cls.from_artifact(saved)
 
     @classmethod
-    def _from_artifact(cls, saved: artifact.Artifact) -> Self:
+    def from_artifact(cls, saved: artifact.Artifact) -> Self:
+        """The estimator that was saved, from what was read of its folder."""
         estimator = cls(**saved.config["settings"])
         estimator.resolved_ = check_settings(cls.settings_type, saved.config["resolved"])
         estimator.unknown_, estimator.history_ = (0, 0), []
@@ -152,7 +151,10 @@ class SequenceEstimator(BaseEstimator, ABC, Generic[Network]):  # type: ignore[m
         self, program: Program, *, folder: StrPath | None, resume: bool, events: Listeners, **extra: Any
     ) -> None:
         """Train `program.module`; it becomes `network_`, and what is known of the run `training_summary_`."""
-        settings = TrainingSettings(**{name: getattr(self.resolved_, name) for name in _TRAINING})
+        resolved = self.resolved_.model_dump()
+        settings = TrainingSettings(
+            **{name: resolved[name] for name in TrainingSettings.model_fields if name in resolved}
+        )
         place = Path(folder) if folder is not None else None
         result = train(program, settings, folder=place, resume=resume, events=events)
         self.network_ = program.module.cpu().eval()  # type: ignore[assignment]

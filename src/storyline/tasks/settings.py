@@ -21,6 +21,8 @@ Steps = Annotated[int, Field(ge=3)]
 Auto = Literal["auto"]
 # How many steps a classifier of series takes where its epochs are "auto".
 _SERIES_STEPS = 1500
+# From how many words on a language model's softmax is adaptive where that is "auto".
+_MANY_WORDS = 5_000
 Named = TypeVar("Named", bound="ModelSettings")
 
 
@@ -35,10 +37,6 @@ class ModelSettings(BaseModel):
     remember: Auto | Steps | None
     learn_initial_state: bool
     backend: str
-    dropout: Share | Auto
-    epochs: PositiveInt | Auto
-    batch_size: PositiveInt | Auto
-    learning_rate: PositiveFloat | Auto
     weight_decay: Annotated[float, Field(ge=0)]
     schedule: Literal["cosine", "one_cycle", "constant"]
     warmup: Share | None
@@ -59,6 +57,10 @@ class ModelSettings(BaseModel):
 class ClassifierSettings(ModelSettings):
     """Settings of a Classifier."""
 
+    dropout: Share | Auto
+    epochs: PositiveInt | Auto
+    batch_size: PositiveInt | Auto
+    learning_rate: PositiveFloat | Auto
     bidirectional: bool | Auto
     pooling: Literal["last", "max", "mean", "auto"]
     level: Literal["word", "char", "subword"]
@@ -87,6 +89,10 @@ class ClassifierSettings(ModelSettings):
 class TaggerSettings(ModelSettings):
     """Settings of a Tagger."""
 
+    dropout: Share
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
     bidirectional: bool
     lowercase: bool
     min_count: PositiveInt
@@ -101,6 +107,10 @@ class TaggerSettings(ModelSettings):
 class LanguageModelSettings(ModelSettings):
     """Settings of a LanguageModel."""
 
+    dropout: Share
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
     level: Literal["char", "word", "subword"]
     lowercase: bool
     whitespace: bool
@@ -160,3 +170,19 @@ def resolve_classifier(
     }
     automatic = {name: value for name, value in become.items() if getattr(settings, name) == "auto"}
     return settings.model_copy(update={**automatic, "remember": remember})
+
+
+def resolve_language(
+    settings: LanguageModelSettings, *, remember: int | None, vocabulary: int, validated: bool
+) -> LanguageModelSettings:
+    """The settings with every "auto" replaced, as the docstring of LanguageModel says."""
+    words, characters = settings.level == "word", settings.level == "char"
+    adaptive = words and vocabulary > _MANY_WORDS if settings.adaptive == "auto" else settings.adaptive
+    tied = not characters and not adaptive if settings.tied == "auto" else settings.tied
+    if adaptive and tied:
+        raise ValueError("tied and adaptive are both True, and an adaptive head cannot be tied; choose one")
+    size = settings.embedding_size
+    if size == "auto":
+        size = min(64, settings.hidden_size) if characters else settings.hidden_size
+    update = {"adaptive": adaptive, "tied": tied, "embedding_size": size, "remember": remember}
+    return settings.model_copy(update=update if validated else {**update, "patience": None})

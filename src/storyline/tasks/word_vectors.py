@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from storyline.data import TextEncoder, Vocabulary, WordEncoder, text_encoder
+from storyline.data import TextEncoder, Vocabulary, WordEncoder, ppmi_vectors, text_encoder
 from storyline.tasks.inputs import check_texts
 from storyline.tasks.settings import ClassifierSettings
 
@@ -26,6 +26,9 @@ def learn_vocabulary(
     training part lacks have a vector, too.
     """
     options: dict[str, Any] = {"lowercase": settings.lowercase, "min_count": settings.min_count}
+    if settings.level == "subword":
+        # A pair that comes once is no unit.
+        options["min_count"] = max(2, settings.min_count)
     if settings.max_vocabulary is not None:
         options["max_size"] = settings.max_vocabulary
     encoder = text_encoder(settings.level, **options).fit(texts)
@@ -35,8 +38,6 @@ def learn_vocabulary(
         raise ValueError(
             f"unlabelled texts teach word vectors, and level is {settings.level!r}; use level='word'"
         )
-    from storyline.data import ppmi_vectors
-
     tokens = [encoder.tokens(text) for text in [*texts, *check_texts(unlabelled, "unlabelled")]]
     encoder = _joined(encoder, Counter(word for words in tokens for word in words))
     vectors = ppmi_vectors(tokens, encoder.vocabulary, settings.embedding_size, seed=settings.seed)

@@ -1,0 +1,126 @@
+"""Drawing texts from a language model, and looking for the likeliest words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from storyline.tasks.language_network import Carry, NextToken
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn; a ValueError names what is out of range.
+
+    temperature  divides the scores: below 1 the likely become likelier, 0 takes the likeliest always
+    top_k        only the k likeliest
+    top_p        only the likeliest that together hold this probability (Holtzman et al. 2020, "nucleus")
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature is {self.temperature}; it must be 0 or more")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k is {self.top_k}; it must be 1 or more, or None")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; it must be above 0 and at most 1, or None")
+
+    def draw(self, scores: Tensor, generator: torch.Generator) -> int:
+        """A token by its log probabilities (size,); those at -inf are never drawn."""
+        if self.temperature == 0:
+            return int(scores.argmax())
+        # Before dividing the greatest becomes 0: a small temperature would overflow.
+        scores = (scores.double() - scores.max()) / self.temperature
+        if self.top_k is not None and self.top_k < len(scores):
+            least = scores.topk(self.top_k).values[-1]
+            scores = scores.masked_fill(scores < least, -torch.inf)
+        probabilities = scores.softmax(0)
+        if self.top_p is not None:
+            ordered, order = probabilities.sort(descending=True, stable=True)
+            before = ordered.cumsum(0) - ordered
+            probabilities[order[before >= self.top_p]] = 0
+        return int(torch.multinomial(probabilities, 1, generator=generator))
+
+
+def warmed(network: NextToken, ids: np.ndarray) -> tuple[Tensor, Carry]:
+    """Log probabilities (size,) of the token after `ids` (at least one), and the state there."""
+    carry: Carry | None = None
+    if len(ids) > 1:
+        _, carry = network(torch.from_numpy(ids[None, :-1].copy()), carry)
+    scores, carry = network.step(torch.from_numpy(ids[-1:].copy()), carry)
+    return scores[0], carry
+
+
+def continue_ids(
+    network: NextToken,
+    prompt: np.ndarray,
+    length: int,
+    sampling: Sampling,
+    generator: torch.Generator,
+    *,
+    never: Sequence[int],
+    end: int | None,
+) -> list[int]:
+    """`length` ids drawn after `prompt`, fewer where `end` is drawn; those in `never` are not."""
+    scores, carry = warmed(network, prompt)
+    found: list[int] = []
+    while len(found) < length:
+        scores[list(never)] = -torch.inf
+        token = sampling.draw(scores, generator)
+        if token == end:
+            break
+        found.append(token)
+        following, carry = network.step(torch.tensor([token]), carry)
+        scores = following[0]
+    return found
+
+
+def spell_words(
+    network: NextToken,
+    prefix: np.ndarray,
+    k: int,
+    *,
+    inside: Callable[[int], bool],
+    started: bool,
+    never: Sequence[int],
+    beam: int,
+    longest: int,
+) -> list[tuple[list[int], float]]:
+    """The k likeliest words after `prefix`, spelled token by token by beam search, with their probabilities.
+
+    A word ends where a token comes that is not `inside` a word; its probability is that of its spelling and of
+    any such token after it. With `started` the prefix ends in the middle of a word, which may be over already.
+    Beam search keeps the `beam` likeliest beginnings, so a likely word with an unlikely beginning may be missed.
+    """
+    scores, carry = warmed(network, prefix)
+    size = len(scores)
+    within = torch.tensor([inside(id_) for id_ in range(size)])
+    scores = scores[None]
+    spelled: list[list[int]] = [[]]
+    totals = torch.zeros(1, dtype=torch.float64)
+    words: list[tuple[list[int], float]] = []
+    for position in range(longest + 1):
+        scores = scores.double()
+        scores[:, list(never)] = -torch.inf
+        if position or started:
+            over = totals + scores[:, ~within].logsumexp(1)
+            words += [(ids, float(total.exp())) for ids, total in zip(spelled, over, strict=True)]
+        if position == longest:
+            break
+        going = (totals[:, None] + scores).masked_fill(~within, -torch.inf).flatten()
+        totals, places = going.topk(min(beam, int(torch.isfinite(going).sum())))
+        kth = sorted((probability for _, probability in words), reverse=True)[k - 1 : k]
+        if not len(totals) or (kth and float(totals[0].exp()) <= kth[0]):
+            break
+        rows, tokens = places // size, places % size
+        spelled = [[*spelled[row], token] for row, token in zip(rows.tolist(), tokens.tolist(), strict=True)]
+        scores, carry = network.step(tokens, {name: state[:, rows] for name, state in carry.items()})
+    return sorted(words, key=lambda word: -word[1])[:k]

@@ -1,0 +1,110 @@
+"""The network of a LanguageModel, and what training asks of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from storyline.data import stream_chunks
+from storyline.layers import GRU, LSTM, RNN, AdaptiveHead, LinearHead, TiedHead, TokenEmbedding
+
+Carry = dict[str, Tensor]
+Chunk = tuple[Tensor, Tensor]
+# Steps read at once where no gradient is wanted.
+_READING = 512
+
+
+class NextToken(nn.Module):
+    """Tokens to scores of the token that follows each: embedding, recurrent stack, head.
+
+    The state goes in and out as a dict of h and c (layers, batch, size), so that one text may be read in chunks.
+    """
+
+    def __init__(
+        self, embedding: TokenEmbedding, layer: LSTM | GRU | RNN, head: LinearHead | TiedHead | AdaptiveHead
+    ) -> None:
+        super().__init__()
+        self.embedding, self.layer, self.head = embedding, layer, head
+
+    def forward(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
+        """Ids (batch, time), the state before them -> output (batch, time, hidden_size), the state after them."""
+        output, state = self.layer(self.embedding(ids), self._state(carry))
+        return output, self._carry(state)
+
+    def step(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
+        """One token of each row, in constant time: ids (batch,) -> log probabilities (batch, size), new state."""
+        output, state = self.layer.step(self.embedding(ids), self._state(carry))
+        return self.head.log_probabilities(output), self._carry(state)
+
+    def _state(self, carry: Carry | None) -> Tensor | tuple[Tensor, ...] | None:
+        if carry is None:
+            return None
+        return (carry["h"], carry["c"]) if "c" in carry else carry["h"]
+
+    def _carry(self, state: Tensor | tuple[Tensor, ...]) -> Carry:
+        return {"h": state} if isinstance(state, Tensor) else {"h": state[0], "c": state[1]}
+
+
+class LanguageProgram:
+    """Truncated back-propagation through time (Williams and Peng 1990): gradients stay in a chunk, the state goes on.
+
+    training, validation  ids (n,) of one long text each
+    streams               the text is cut into so many parts that are read side by side
+    steps                 length of a chunk
+    """
+
+    monitor = "loss"
+    mode: Literal["min", "max"] = "min"
+
+    def __init__(
+        self,
+        module: NextToken,
+        training: np.ndarray,
+        validation: np.ndarray | None,
+        *,
+        streams: int,
+        steps: int,
+        seed: int,
+    ) -> None:
+        self.module = module
+        self._training, self._validation = training, validation
+        self._streams, self._steps, self._seed = streams, steps, seed
+        # Chunks are cut at another place in each epoch, all epochs with the same number of them.
+        self._offsets = steps if len(training) > 4 * streams * steps else 1
+        self._chunks = len(stream_chunks(training, streams, steps, offset=self._offsets - 1))
+
+    def batches(self, epoch: int) -> list[Chunk]:
+        """The epoch's chunks (inputs, targets), both (streams, steps): a function of the seed and the epoch."""
+        offset = int(np.random.default_rng([self._seed, epoch]).integers(self._offsets))
+        return stream_chunks(self._training, self._streams, self._steps, offset=offset)[: self._chunks]
+
+    def loss(self, item: Chunk, carry: Carry | None) -> tuple[Tensor, Carry, int]:
+        """Mean cross entropy of a chunk in nats a token, and the state after it."""
+        inputs, targets = item
+        output, carry = self.module(inputs, carry)
+        return self.module.head.loss(output, targets), carry, inputs.numel()
+
+    def validate(self) -> dict[str, float]:
+        """Loss in nats a token on the validation part, read as several streams; {} where there is none."""
+        if self._validation is None:
+            return {}
+        streams = min(self._streams, max(1, len(self._validation) // (4 * self._steps)))
+        total, count = read_loss(self.module, self._validation, streams)
+        return {"loss": total / count}
+
+
+def read_loss(network: NextToken, ids: np.ndarray, streams: int = 1) -> tuple[float, int]:
+    """Summed loss in nats and number of tokens of a text, the state carried through all of it.
+
+    Every token but the first of each stream is scored; call it in evaluation mode and without gradients.
+    """
+    device = next(network.parameters()).device
+    carry: Carry | None = None
+    total, count = 0.0, 0
+    for inputs, targets in stream_chunks(ids, streams, _READING):
+        output, carry = network(inputs.to(device), carry)
+        total += float(network.head.loss(output, targets.to(device))) * targets.numel()
+        count += targets.numel()
+    return total, count
