@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,17 @@ _CHANGES = ("mkdir", "write", "fsync", "replace", "unlink", "rmdir")
 
 class Died(BaseException):
     """The process was killed: no handler of it does anything on the disk any more."""
+
+
+@contextmanager
+def disk(folder: Path, **named: Any) -> Iterator[Disk]:
+    """Within it the process works on such a disk, looked at from `folder`."""
+    with pytest.MonkeyPatch.context() as patch:
+        watched = Disk(patch, folder, **named)
+        try:
+            yield watched
+        finally:
+            watched.close()
 
 
 class Disk:
@@ -41,8 +53,9 @@ class Disk:
         self.kept_open: list[int] = []
         if folder.is_dir():
             for path in folder.iterdir():
-                self._keep(path)
-                self.contents[path.stat().st_ino] = path.read_bytes()
+                if path.is_file():
+                    self._keep(path)
+                    self.contents[path.stat().st_ino] = path.read_bytes()
             self._note_entries()
         for name in _CHANGES:
             monkeypatch.setattr(os, name, self._watched(name))

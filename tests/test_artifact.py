@@ -7,15 +7,13 @@ import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from dying_disk import Died, Disk
+from dying_disk import Died, disk
 from storyline import artifact
 from storyline.artifact import Artifact, ArtifactError
 
@@ -45,16 +43,6 @@ def is_model(found: Artifact, model: Model) -> bool:
         and found.tensors.keys() == model["tensors"].keys()
         and all(torch.equal(value, model["tensors"][name]) for name, value in found.tensors.items())
     )
-
-
-@contextmanager
-def disk(folder: Path, **named: Any) -> Iterator[Disk]:
-    with pytest.MonkeyPatch.context() as patch:
-        watched = Disk(patch, folder, **named)
-        try:
-            yield watched
-        finally:
-            watched.close()
 
 
 def operations_of_a_save(folder: Path) -> list[str]:
