@@ -6,13 +6,16 @@ from storyline import artifact
 from storyline.tasks.classifier import Classifier
 from storyline.tasks.estimator import StrPath
 from storyline.tasks.language import LanguageModel
+from storyline.tasks.tagger import Tagger
 
-__all__ = ["Classifier", "LanguageModel", "load"]
+__all__ = ["Classifier", "LanguageModel", "Tagger", "load"]
 
-_TASKS = {kind.task: kind for kind in (Classifier, LanguageModel)}
+_TASKS: dict[str, type[Classifier] | type[LanguageModel] | type[Tagger]] = {
+    kind.task: kind for kind in (Classifier, LanguageModel, Tagger)
+}
 
 
-def load(folder: StrPath) -> Classifier | LanguageModel:
+def load(folder: StrPath) -> Classifier | LanguageModel | Tagger:
     """The estimator that `save_pretrained` wrote into `folder`, of whatever task.
 
     Raises ArtifactError where the folder is missing, truncated, altered or of another version.

@@ -99,7 +99,7 @@ class TaggerSettings(ModelSettings):
     max_vocabulary: PositiveInt | None
     embedding_size: PositiveInt
     character_size: PositiveInt
-    character_hidden_size: PositiveInt
+    spelling_size: PositiveInt
     word_dropout: Annotated[float, Field(ge=0)]
     label_smoothing: Share
 
