@@ -36,6 +36,7 @@ def test_flip_turns_each_row_within_its_length(batch: tuple[torch.Tensor, torch.
         assert torch.equal(ragged.flip(x)[:length, row], x[:length, row].flip(0))
         assert torch.equal(ragged.flip(x)[length:, row], x[length:, row])
         assert torch.equal(ragged.flip_states(states)[: length + 1, row], states[: length + 1, row].flip(0))
+        assert (ragged.flip_states(states)[length:, row] == states[0, row]).all()
         assert torch.equal(ragged.last(x)[row], x[length - 1, row])
         assert not ragged.clear(x + 1)[length:, row].any()
         assert torch.equal(ragged.clear(x)[:length, row], x[:length, row])

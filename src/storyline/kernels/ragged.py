@@ -32,17 +32,13 @@ class Ragged:
         return (steps.unsqueeze(1) < self.lengths).unsqueeze(-1)
 
     @cached_property
+    def _rows(self) -> Tensor:
+        return torch.arange(len(self.lengths), device=self.lengths.device)
+
+    @cached_property
     def _flipped(self) -> Tensor:
-        return _flipped(self.lengths, self.time)
-
-    @cached_property
-    def _flipped_states(self) -> Tensor:
-        return _flipped(self.lengths + 1, self.time + 1)
-
-    @cached_property
-    def _last(self) -> Tensor:
-        rows = torch.arange(len(self.lengths), device=self.lengths.device)
-        return (self.lengths - 1) * len(self.lengths) + rows
+        t = torch.arange(self.time, device=self.lengths.device).unsqueeze(1)
+        return torch.where(t < self.lengths, self.lengths - 1 - t, t) * len(self.lengths) + self._rows
 
     def clear(self, values: Tensor) -> Tensor:
         """`values` (time, batch, size), with 0 in the padding whatever stood there (NaN too)."""
@@ -53,12 +49,16 @@ class Ragged:
         return _take(values, self._flipped)
 
     def flip_states(self, states: Tensor) -> Tensor:
-        """As `flip`, for states (time + 1, batch, size) with the initial one in slot 0."""
-        return _take(states, self._flipped_states)
+        """As `flip`, for states (time + 1, batch, size) with the initial one in slot 0.
+
+        That one comes to stand in slot lengths[b], and in all beyond it.
+        """
+        t = torch.arange(self.time + 1, device=self.lengths.device).unsqueeze(1)
+        return _take(states, (self.lengths - t).clamp_min(0) * len(self.lengths) + self._rows)
 
     def last(self, values: Tensor) -> Tensor:
         """(batch, size): of `values` (time, batch, size), each row's last step."""
-        return _take(values, self._last)
+        return _take(values, (self.lengths - 1) * len(self.lengths) + self._rows)
 
 
 def reverse_resets(resets: Tensor, lengths: Tensor) -> Tensor:
@@ -132,14 +132,6 @@ class Segments:
             torch.where(where, given[self.row], new[self.row])
             for given, new in zip(state, fresh, strict=True)
         )
-
-
-def _flipped(lengths: Tensor, time: int) -> Tensor:
-    """(time, batch): flat index of the step that stands at t once each row is turned round."""
-    batch = len(lengths)
-    t = torch.arange(time, device=lengths.device).unsqueeze(1)
-    source = torch.where(t < lengths, lengths - 1 - t, t)
-    return source * batch + torch.arange(batch, device=lengths.device)
 
 
 def _take(values: Tensor, index: Tensor) -> Tensor:

@@ -90,5 +90,5 @@ def _describe(state: Any) -> str:
     if isinstance(state, Tensor):
         return f"one tensor of shape {tuple(state.shape)}"
     if isinstance(state, tuple | list):
-        return f"{len(state)} of them"
+        return f"a {type(state).__name__} of length {len(state)}"
     return f"a {type(state).__name__}"

@@ -95,9 +95,7 @@ class AdaptiveHead(nn.Module):
         super().__init__()
         ordered = list(cutoffs)
         if not ordered or ordered != sorted(set(ordered)) or ordered[0] < 1 or ordered[-1] >= classes:
-            raise ValueError(
-                f"cutoffs are {ordered}; they must increase, from 1 up to below classes={classes}"
-            )
+            raise ValueError(f"cutoffs are {ordered}; they must increase, from 1 to below classes={classes}")
         smallest = int(input_size // div_value ** len(ordered))
         if smallest < 1:
             raise ValueError(
