@@ -127,5 +127,6 @@ def _kind(values: pl.Series) -> str:
 
 def shown(value: Any) -> str:
     """A value as an error message quotes it."""
+    value = value.to_list() if isinstance(value, pl.Series) else value
     text = "null" if value is None else repr(value)
     return text if len(text) <= 40 else text[:37] + "..."

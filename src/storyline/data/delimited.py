@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from storyline.data.source import DataError, line_of
-from storyline.data.table import Table
+from storyline.data.table import Table, separator_hint
 
 # The csv module's own limit, 128 KiB a field, would refuse long texts.
 csv.field_size_limit(sys.maxsize)
@@ -99,6 +99,7 @@ class _Dialect:
 
     def __init__(self, name: str, data: bytes, separator: str, quoting: bool) -> None:
         self.name, self.data, self.separator, self.quoting = name, data, separator, quoting
+        self.first_width = 0
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
         """The line on which each record starts, and its fields."""
@@ -111,12 +112,12 @@ class _Dialect:
         line, width = 1, 0
         try:
             for fields in reader:
-                width = width or len(fields)
+                width = self.first_width = width or len(fields)
                 if fields or width == 1:  # in a file of one column a blank line is an empty field
                     yield line, fields or [""]
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise self._malformed(line, error) from None
+            raise DataError(self._malformed(line, error) + self._hint()) from None
 
     def survey(self, width: int, header: bool) -> tuple[NDArray[np.int64], int]:
         """The line of each row, and the number of characters in all rows; refuses rows of another width."""
@@ -124,7 +125,7 @@ class _Dialect:
         characters = 0
         for line, fields in self.records():
             if len(fields) != width:
-                raise DataError(self._other_width(line, len(fields), width, header))
+                raise DataError(self._other_width(line, len(fields), width, header) + self._hint())
             lines.append(line)
             characters += sum(map(len, fields))
             if header and len(lines) == 1:
@@ -140,6 +141,9 @@ class _Dialect:
             [pl.Series(column, value, dtype=pl.String) for column, value in zip(columns, values, strict=True)]
         )
 
+    def _hint(self) -> str:
+        return separator_hint([self.data.split(b"\n", 1)[0].decode("utf-8")]) if self.first_width < 2 else ""
+
     def _other_width(self, line: int, found: int, width: int, header: bool) -> str:
         fields = "1 field" if found == 1 else f"{found} fields"
         wanted = "the header has" if header else "the first line has"
@@ -149,19 +153,19 @@ class _Dialect:
         todo = advice if found > width else "fill in what is missing, be it with an empty field"
         return f"{self.name}, line {line}: {fields}, and {wanted} {width}; {todo}"
 
-    def _malformed(self, line: int, error: csv.Error) -> DataError:
+    def _malformed(self, line: int, error: csv.Error) -> str:
         if "new-line character" in str(error):
-            return DataError(
+            return (
                 f"{self.name}, line {line}: a bare carriage return in a field without quotes; "
                 "put the field in double quotes, or end lines with LF or CRLF"
             )
         opened, closed = self._unclosed_quote(line)
         if closed is None:
-            return DataError(
+            return (
                 f"{self.name}, line {opened}: a quote is opened here and never closed; "
                 'close it, or write a quote inside a text as ""'
             )
-        return DataError(
+        return (
             f"{self.name}, line {opened}: the quote opened here is closed on line {closed} in the middle of a "
             'field; write a quote inside a text as "", and close each quote before the separator'
         )

@@ -31,7 +31,7 @@ class Table:
             columns = self.frame.columns
             raise DataError(
                 f"{self.path} has no column {name!r}{nearest(name, columns)}; "
-                f"its columns are {', '.join(map(repr, columns))}{self._separator_hint()}"
+                f"its columns are {', '.join(map(repr, columns))}{separator_hint(columns)}"
             )
         return self.frame[name]
 
@@ -40,10 +40,11 @@ class Table:
         place = f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
         return f"{self.path}, {place}" + ("" if column is None else f", column {column!r}")
 
-    def _separator_hint(self) -> str:
-        if len(self.frame.columns) > 1:
-            return ""
+
+def separator_hint(columns: Sequence[str]) -> str:
+    """What to do where the only column's name looks like several names; else nothing."""
+    if len(columns) == 1:
         for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
-            if mark in self.frame.columns[0]:
-                return f" (fields seem to be parted by {word}: read with separator={mark!r})"
-        return ""
+            if mark in columns[0]:
+                return f" (the fields seem to be parted by {word}: read with separator={mark!r})"
+    return ""

@@ -1,0 +1,142 @@
+"""Bytes and text: what is read, and each refusal with file, line and byte."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from storyline.data import DataError, read_table, read_text
+from storyline.data.source import checked_bytes
+
+
+def refusal(path: object) -> str:
+    with pytest.raises(DataError) as caught:
+        read_text(str(path))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    class Silent(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(tmp_path))) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+def test_text_loses_its_bom_and_its_carriage_returns(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n")
+    assert read_text(tmp_path / "a.txt") == "one\ntwo\nthree\n"
+
+
+def test_gzip_and_any_suffix(tmp_path: Path) -> None:
+    (tmp_path / "story.md.gz").write_bytes(gzip.compress(b"once ") + gzip.compress("upon é".encode()))
+    assert read_text(tmp_path / "story.md.gz") == "once upon é"
+
+
+def test_file_uri(tmp_path: Path) -> None:
+    (tmp_path / "a b.txt").write_text("text")
+    assert read_text((tmp_path / "a b.txt").as_uri()) == "text"
+
+
+def test_http(tmp_path: Path, server: str) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text,label\nhello,1\n"))
+    table = read_table(f"{server}/a.csv.gz?version=2")
+    assert table.frame.rows() == [("hello", "1")]
+    assert table.where(0) == f"{server}/a.csv.gz?version=2, line 2"
+    assert "the server answers 404" in refusal(f"{server}/b.csv")
+
+
+def test_an_address_that_cannot_be_read() -> None:
+    assert "http://127.0.0.1:9/a.txt cannot be fetched" in refusal("http://127.0.0.1:9/a.txt")
+    assert "nowhere://a/b.txt cannot be read" in refusal("nowhere://a/b.txt")
+
+
+def test_missing_file_offers_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "questions.csv").write_text("a\n1\n")
+    assert "question.csv does not exist (did you mean 'questions.csv'?)" in refusal(tmp_path / "question.csv")
+    assert "does not exist; check the path" in refusal(tmp_path / "no" / "such")
+
+
+def test_folder(tmp_path: Path) -> None:
+    assert "is a folder; give one of the files in it" in refusal(tmp_path)
+
+
+def test_a_file_as_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    assert "cannot be read: " in refusal(tmp_path / "a" / "b.txt")
+
+
+@pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf", b" \n\r\n"])
+def test_empty(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(data)
+    assert "a.txt" in refusal(tmp_path / "a.txt")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(data))
+    assert "a.txt.gz" in refusal(tmp_path / "a.txt.gz")
+
+
+def test_broken_utf8_says_line_and_byte(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("é\n".encode() + b"caf\xe9 au lait\n")
+    message = refusal(tmp_path / "a.txt")
+    assert "a.txt, line 2: byte 0xe9 (byte 7 of the file) is not UTF-8" in message
+    assert "iconv" in message
+
+
+@pytest.mark.parametrize("place", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 5, (1 << 21) + 9])
+@pytest.mark.parametrize("broken", [b"\xff", b"\xe9a", b"\xf0\x9f\x98"])
+def test_the_block_border_hides_no_broken_byte(place: int, broken: bytes) -> None:
+    before = b"\n" * (place % 2) + b"x" * (place - place % 2)
+    with pytest.raises(DataError, match=rf"line {1 + place % 2}: .*\(byte {place + 1} of the file\)"):
+        checked_bytes("a", before + broken)
+
+
+def test_a_character_across_the_block_border_is_whole() -> None:
+    data = b"x" * ((1 << 20) - 1) + "😀".encode() + b"y" * 10
+    assert checked_bytes("a", data) == data
+
+
+def test_nul_byte_says_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\ntwo\nth\0ree\n")
+    assert "a.txt, line 3: NUL byte (byte 11 of the file)" in refusal(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (gzip.compress(b"x"), "end its name in .gz"),
+        (b"PAR1....", "end its name in .parquet"),
+        (b"PK\x03\x04....", "export the sheet as CSV"),
+        ("text".encode("utf-16"), "is UTF-16; save it as UTF-8"),
+    ],
+)
+def test_other_formats_are_named(tmp_path: Path, data: bytes, advice: str) -> None:
+    (tmp_path / "a.txt").write_bytes(data)
+    assert advice in refusal(tmp_path / "a.txt")
+
+
+def test_broken_gzip(tmp_path: Path) -> None:
+    whole = gzip.compress(b"a long story, told once and again, in many words" * 9)
+    path = tmp_path / "a.txt.gz"
+    for end in range(1, len(whole)):
+        path.write_bytes(whole[:end])
+        message = refusal(path)
+        assert "truncated gzip" in message or "not a sound gzip file" in message
+    path.write_bytes(b"plain text")
+    assert "is not a sound gzip file" in refusal(path)
+    altered = bytearray(whole)
+    altered[-6] ^= 1
+    path.write_bytes(altered)
+    assert "is not a sound gzip file" in refusal(path)
