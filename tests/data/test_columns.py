@@ -105,6 +105,17 @@ def test_labels_with_fractions(value: float) -> None:
         labels(table(a=[1.0, value]), "a")
 
 
+def test_labels_not_seen_in_training() -> None:
+    rows = table(a=["up", "down", "Up"])
+    assert labels(rows, "a", known=["up", "down", "Up"]) == ["up", "down", "Up"]
+    with pytest.raises(DataError) as caught:
+        labels(rows, "a", known={"up": 0, "down": 1})
+    assert str(caught.value) == (
+        "a.parquet, row 3, column 'a': the label 'Up' was not seen in training (did you mean 'up'?); "
+        "known are 'up', 'down'"
+    )
+
+
 def test_missing_labels_of_any_type() -> None:
     for values in ([1, None], [1.5, None], [True, None]):
         with pytest.raises(DataError, match=r"row \d, column 'a': (no label|1\.5 is no class)"):

@@ -175,6 +175,7 @@ def test_what_the_csv_module_writes_comes_back(rows: list[list[str]], quoting: i
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from('ab",\n\r'), max_size=30))
+@example('\r\r\na"')
 def test_any_input_is_read_as_the_csv_module_does_or_refused(data: str) -> None:
     try:
         table = read(data)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import polars as pl
 
-from storyline.data.source import DataError
+from storyline.data.source import DataError, nearest
 from storyline.data.table import Table
 
 
@@ -29,11 +29,26 @@ def texts(table: Table, column: str) -> list[str]:
     return _each(table, column, values, _text)
 
 
-def labels(table: Table, column: str) -> list[str]:
+def labels(table: Table, column: str, *, known: Collection[str] | None = None) -> list[str]:
     """The labels of a column as text: `"007"` stays `"007"`, whole numbers and truth values are written out.
 
-    DataError for a label that is missing, and for numbers with a fraction, which are no classes.
+    known: the labels seen in training, where others are to be refused.
+    DataError, with the line, for a label that is missing or not known, and for numbers with a fraction, which
+    are no classes.
     """
+    found = _labels(table, column)
+    if known is not None:
+        for row, label in enumerate(found):
+            if label not in known:
+                names = ", ".join(map(repr, list(known)[:10])) + (", ..." if len(known) > 10 else "")
+                raise DataError(
+                    f"{table.where(row, column)}: the label {label!r} was not seen in training"
+                    f"{nearest(label, known)}; known are {names}"
+                )
+    return found
+
+
+def _labels(table: Table, column: str) -> list[str]:
     values = table.column(column)
     missing = "no label; fill it in, or remove the row"
     if values.dtype in (pl.String, pl.Categorical, pl.Enum):

@@ -136,10 +136,8 @@ class _Dialect:
         records = self.records()
         if header:
             next(records)
-        values = zip(*(fields for _, fields in records), strict=True)
-        return pl.DataFrame(
-            [pl.Series(column, value, dtype=pl.String) for column, value in zip(columns, values, strict=True)]
-        )
+        rows = [fields for _, fields in records]
+        return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
 
     def _hint(self) -> str:
         return separator_hint([self.data.split(b"\n", 1)[0].decode("utf-8")]) if self.first_width < 2 else ""
