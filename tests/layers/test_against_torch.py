@@ -230,10 +230,22 @@ def test_unbatched(kind: str, shape: str, backend: str) -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
     short = flat(theirs(input[:4], state_of(state)))
     cut = flat(mine(input, state_of(state), lengths=4))
+    for same in (torch.tensor(4), [4]):
+        assert torch.equal(mine(input, state_of(state), lengths=same)[0], cut[0])
     torch.testing.assert_close(cut[0][:4], short[0], rtol=0, atol=1e-13)
     assert not cut[0][4:].any()
     for a, b in zip(cut[1:], short[1:], strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
+
+
+@backends
+def test_resets_of_one_sequence(backend: str) -> None:
+    layer, _ = pair("lstm", "one", backend)
+    input, _ = draw(layer, batch=None)
+    resets = torch.arange(TIME) == 3
+    output, _ = layer(input, resets=resets)
+    torch.testing.assert_close(output[3:], layer(input[3:])[0], rtol=0, atol=1e-13)
+    torch.testing.assert_close(output[:3], layer(input[:3])[0], rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])

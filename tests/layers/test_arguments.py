@@ -56,6 +56,13 @@ def test_batch_first_names_its_own_layout() -> None:
         RNN(3, 6, batch_first=True)(X[None])
 
 
+def test_one_sequence_names_its_own_layout() -> None:
+    with pytest.raises(ValueError, match=re.escape("they must be (time,) = (5,)")):
+        LSTM(3, 6)(X[:, 0], resets=NO_RESET)
+    with pytest.raises(ValueError, match=re.escape("lengths have shape (2,); they must be (1,)")):
+        LSTM(3, 6)(X[:, 0], lengths=[3, 2])
+
+
 def test_packed_sequences_are_not_needed() -> None:
     with pytest.raises(TypeError, match="pass the padded tensor and lengths= instead"):
         LSTM(3, 6)(pack_sequence([X[:, 0], X[:3, 0]], enforce_sorted=False))

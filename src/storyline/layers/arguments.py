@@ -31,13 +31,18 @@ def check_input(input: Any, input_size: int, dtype: torch.dtype, batch_first: bo
         raise ValueError(f"input {tuple(input.shape)} is empty; it needs at least one sequence and one step")
 
 
-def check_lengths(lengths: Tensor | Sequence[int] | None, batch: int, time: int) -> Tensor | None:
-    """The lengths as int64 on the CPU, or None where every row is full."""
+def check_lengths(
+    lengths: Tensor | Sequence[int] | int | None, batch: int | None, time: int
+) -> Tensor | None:
+    """The lengths (batch,) as int64 on the CPU, or None where every row is full; batch None: one sequence."""
     if lengths is None:
         return None
     given = torch.as_tensor(lengths).detach().cpu()
     if given.dtype.is_floating_point or given.dtype.is_complex or given.dtype == torch.bool:
         raise ValueError(f"lengths are {given.dtype}; they must be integers")
+    if batch is None and given.dim() == 0:
+        given = given.unsqueeze(0)
+    batch = batch or 1
     if given.shape != (batch,):
         raise ValueError(f"lengths have shape {tuple(given.shape)}; they must be ({batch},), one a sequence")
     given = given.to(torch.int64)
@@ -50,20 +55,25 @@ def check_lengths(lengths: Tensor | Sequence[int] | None, batch: int, time: int)
     return None if bool((given == time).all()) else given
 
 
-def check_resets(resets: Tensor | None, batch: int, time: int, batch_first: bool) -> Tensor | None:
-    """The resets as (time, batch), or None where there is none."""
+def check_resets(resets: Tensor | None, batch: int | None, time: int, batch_first: bool) -> Tensor | None:
+    """The resets as (time, batch), or None where there is none; batch None: one sequence, (time,)."""
     if resets is None:
         return None
     if not isinstance(resets, Tensor) or resets.dtype != torch.bool:
         kind = resets.dtype if isinstance(resets, Tensor) else type(resets).__name__
         raise ValueError(f"resets is {kind}; it must be a bool tensor, True where a sequence starts afresh")
-    wanted = (batch, time) if batch_first else (time, batch)
+    wanted: tuple[int, ...]
+    if batch is None:
+        layout, wanted = "(time,)", (time,)
+    elif batch_first:
+        layout, wanted = "(batch, time)", (batch, time)
+    else:
+        layout, wanted = "(time, batch)", (time, batch)
     if resets.shape != wanted:
-        layout = "(batch, time)" if batch_first else "(time, batch)"
         raise ValueError(f"resets have shape {tuple(resets.shape)}; they must be {layout} = {wanted}")
     if not bool(resets.any()):
         return None
-    return resets.T if batch_first else resets
+    return resets.unsqueeze(1) if batch is None else resets.T if batch_first else resets
 
 
 def check_state(

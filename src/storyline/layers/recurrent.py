@@ -81,7 +81,7 @@ class Recurrent(nn.RNNBase, ABC):
         input: Tensor,
         hx: State | None = None,
         *,
-        lengths: Tensor | Sequence[int] | None = None,
+        lengths: Tensor | Sequence[int] | int | None = None,
         resets: Tensor | None = None,
         return_trace: bool = False,
     ) -> Any:
@@ -92,10 +92,10 @@ class Recurrent(nn.RNNBase, ABC):
         hx: the initial state: h_0 (num_layers * directions, batch, hidden_size), for the LSTM (h_0, c_0);
             proj_size in the place of hidden_size for the h_0 of a projected LSTM; None: `initial_state`.
         lengths: (batch,) integers from 1 to time; the padding stands behind. In any order, and cheapest on
-            the CPU. A reverse direction starts at each row's own last step.
-        resets: bool, (time, batch), with batch_first (batch, time). True at step t: the row's state is
-            replaced by `initial_state` before step t is read, so that nothing passes from t - 1 to t, and
-            in a reverse direction nothing from t to t - 1.
+            the CPU. A reverse direction starts at each row's own last step. One integer for one sequence.
+        resets: bool, (time, batch), with batch_first (batch, time), (time,) for one sequence. True at step t:
+            the row's state is replaced by `initial_state` before step t is read, so that nothing passes from
+            t - 1 to t, and in a reverse direction nothing from t to t - 1.
         return_trace: also return every state and gate, as a `Trace`.
 
         Returns output (time, batch, directions * hidden_size), 0 beyond `lengths`, and the last state of each
@@ -106,10 +106,8 @@ class Recurrent(nn.RNNBase, ABC):
         batched, batch_first = input.dim() == 3, self.batch_first and input.dim() == 3
         time_first = input.transpose(0, 1) if batch_first else input if batched else input.unsqueeze(1)
         time, batch, _ = time_first.shape
-        if not batched and resets is not None:
-            resets = resets.unsqueeze(1)
-        cut = check_resets(resets, batch, time, batch_first)
-        ends = check_lengths([lengths] if isinstance(lengths, int) else lengths, batch, time)
+        cut = check_resets(resets, batch if batched else None, time, batch_first)
+        ends = check_lengths(lengths, batch if batched else None, time)
         state = self._state(hx, batch, batched)
         self.last_backend = choose_backend(self.backend, self.cell, trace=return_trace)
 
@@ -118,6 +116,7 @@ class Recurrent(nn.RNNBase, ABC):
             output, last = self._dense(time_first, state)
         else:
             ragged = None if ends is None else Ragged(ends.to(input.device, non_blocking=True), time)
+            cut = None if cut is None else cut.to(input.device)
             output, last = self._layer_by_layer(time_first, state, ragged, cut, trace)
 
         output = output.transpose(0, 1) if batch_first else output if batched else output.squeeze(1)
