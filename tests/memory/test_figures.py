@@ -181,3 +181,7 @@ def test_refusals() -> None:
         half_life_figure(HalfLives(reason="an RNN has none"))
     with pytest.raises(ValueError, match="name is '1 x'"):
         to_svg(recall(["a"]), "1 x", "")
+
+
+def test_names_are_letters_not_formulas() -> None:
+    assert "a $y$ &lt;b&gt;" in to_svg(loss_figure({"a $y$ <b>": ([1, 2], [2.0, 1.0])}), "p", "loss")

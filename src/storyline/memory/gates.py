@@ -90,7 +90,7 @@ def half_lives(
     try:
         for start in range(0, rows, rows_at_once):
             part = inputs.narrow(0 if batch_first else 1, start, min(rows_at_once, rows - start))
-            _add_gates(sums, ours, part, steps[start : start + rows_at_once], batch_first)
+            _add_gates(sums, ours, part, steps[start : start + rows_at_once])
     finally:
         ours.train(was_training)
     units = {key: _half_life((total / steps.sum()).cpu().numpy()) for key, total in sums.items()}
@@ -144,18 +144,13 @@ def _steps(lengths: Tensor | None, rows: int, time: int, device: torch.device) -
     return steps
 
 
-def _add_gates(
-    sums: dict[str, Tensor], layer: LSTM | GRU, inputs: Tensor, steps: Tensor, batch_first: bool
-) -> None:
+def _add_gates(sums: dict[str, Tensor], layer: LSTM | GRU, inputs: Tensor, steps: Tensor) -> None:
     with torch.no_grad():
         *_, trace = layer(inputs, lengths=steps, return_trace=True)
-    time = inputs.shape[1] if batch_first else inputs.shape[0]
-    real = torch.arange(time, device=inputs.device) < steps[:, None]
-    real = real if batch_first else real.T
     for key, gate in trace.gates.items():
         if key.split("_")[0] in _KEEPING:
-            kept = torch.where(real[..., None], gate.double(), 0.0).sum((0, 1))
-            sums[key] = sums.get(key, 0.0) + kept
+            # gates are 0 beyond a row's length, so they do not count there
+            sums[key] = sums.get(key, 0.0) + gate.double().sum((0, 1))
 
 
 def _part_name(key: str) -> str:
