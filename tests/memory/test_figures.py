@@ -184,4 +184,4 @@ def test_refusals() -> None:
 
 
 def test_names_are_letters_not_formulas() -> None:
-    assert "a $y$ &lt;b&gt;" in to_svg(loss_figure({"a $y$ <b>": ([1, 2], [2.0, 1.0])}), "p", "loss")
+    assert "a $y$ &lt;b&gt;</text>" in to_svg(loss_figure({"a $y$ <b>": ([1, 2], [2.0, 1.0])}), "p", "loss")
