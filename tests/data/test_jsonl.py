@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storyline.data import DataError, labels, read_table, texts
@@ -101,6 +101,8 @@ LISTS = (
         max_size=6,
     )
 )
+@example([{"id": 0}, {"id": 0, "l": [[]]}, {"id": 0, "l": [""]}])
+@example([{"id": 0}, {"id": 0, "l": [[1, 2.5], []]}, {"id": 0, "l": []}, {"id": 0, "l": [[3]]}])
 def test_values_come_back(rows: list[dict[str, object]]) -> None:
     data = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
     found = read_jsonl("a", data).frame
