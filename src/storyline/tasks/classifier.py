@@ -32,6 +32,7 @@ from storyline.tasks.estimator import (
     recurrent,
     reproducible,
     steps_to_remember,
+    take_weights,
 )
 from storyline.tasks.inputs import Kind, check_texts, kind_of
 from storyline.tasks.labels import encode_labels, labels_from_document, labels_to_document
@@ -76,6 +77,8 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
     checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
     validation_fraction  share of the training set that is held out, stratified, to choose the best weights and to
                          stop early; 0: nothing is. Not used where fit is given a validation set
+    warm_start           begin fit with the weights, the words or scale, and the labels of the fit before it, for
+                         instance on the same series in finer steps, after `stretch`
     seed                 of everything random
     backend              of the layers: "auto", "torch" or "reference"
 
@@ -127,6 +130,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         restore_best: bool = True,
         checkpoint_every: int | None = None,
         checkpoint_seconds: float | None = 30.0,
+        warm_start: bool = False,
         seed: int = 0,
         threads: int | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -165,6 +169,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         self.restore_best = restore_best
         self.checkpoint_every = checkpoint_every
         self.checkpoint_seconds = checkpoint_seconds
+        self.warm_start = warm_start
         self.seed = seed
         self.threads = threads
         self.device = device
@@ -198,19 +203,29 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         self._forget_features()
         kind = kind_of(X)
         raw, labels = self._checked(X, y, kind)
-        self.classes_, targets = np.unique(labels, return_inverse=True)
+        before = self.network_ if self.warm_start and hasattr(self, "network_") else None
+        if before is None:
+            self.classes_, targets = np.unique(labels, return_inverse=True)
+        else:
+            targets = encode_labels(labels, self.classes_, "y")
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y holds one class, {self.classes_.tolist()[0]!r}; a classifier needs at least two"
             )
         rows, held_out = _split(targets, settings, validation is not None)
-        if kind == "text":
+        vectors = None
+        if before is not None:
+            if unlabelled is not None:
+                raise ValueError(
+                    "unlabelled texts were given to a warm start, which keeps its words; leave them out"
+                )
+        elif kind == "text":
             encoder, vectors = learn_vocabulary([raw[row] for row in rows], unlabelled, settings)
             self.reader_ = TextReader(encoder)
         elif unlabelled is not None:
             raise ValueError("unlabelled texts were given, but X holds series; leave unlabelled out")
         else:
-            self.reader_, vectors = SeriesReader.fitted(raw, rows), None
+            self.reader_ = SeriesReader.fitted(raw, rows)
         everything = replace(self.reader_.read(raw, kind), targets=targets)
         validating = everything.take(held_out) if len(held_out) else None
         if validation is not None:
@@ -218,14 +233,26 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         self._resolve(settings, everything.take(rows), patient=validating is not None)
         with reproducible(settings.seed):
             network = self._new_network(vectors)
+        if before is not None:
+            take_weights(network, before)
         self.unknown_ = validating.unknown if validating else (0, 0)
         program = self._program(network, everything.take(rows), validating)
         self._train(program, folder=folder, resume=resume, events=events, examples=len(rows))
         return self
 
+    def stretch(self, factor: float) -> Self:
+        """Slow the fitted recurrent layers down for series that come in `factor` times as many steps.
+
+        See `layers.Recurrent.stretch`; with `warm_start=True` a fit on the finer series goes on from there.
+        """
+        check_is_fitted(self)
+        self.network_.layer.stretch(factor)
+        return self
+
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest label of each sequence (n,)."""
-        labels: np.ndarray = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: np.ndarray = self.classes_[best]
         return labels
 
     def predict_proba(self, X: Any) -> np.ndarray:

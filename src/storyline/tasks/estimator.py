@@ -173,6 +173,19 @@ class SequenceEstimator(BaseEstimator, ABC, Generic[Network]):  # type: ignore[m
         }
 
 
+def take_weights(network: nn.Module, before: nn.Module) -> None:
+    """Give `network` the weights of `before`; ValueError where their sizes differ."""
+    old, new = before.state_dict(), network.state_dict()
+    for name, value in new.items():
+        if name not in old or old[name].shape != value.shape:
+            was = tuple(old[name].shape) if name in old else "not there"
+            raise ValueError(
+                f"warm_start cannot go on: {name} is {tuple(value.shape)} and was {was}; keep the settings and the "
+                "channels of the fit before, or set warm_start=False"
+            )
+    network.load_state_dict(old)
+
+
 def recurrent(
     settings: ModelSettings, input_size: int, *, bidirectional: bool, dropout: float
 ) -> LSTM | GRU | RNN:

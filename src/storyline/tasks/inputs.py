@@ -19,12 +19,12 @@ def kind_of(X: Any) -> Kind:
     """
     if isinstance(X, str | bytes):
         raise ValueError("X is one string; give a list of texts, [text] for a single one")
-    if isinstance(X, dict):
-        raise ValueError("X is a dict; give a list of texts, a list of arrays, or an array")
     shape = getattr(X, "shape", None)
     if shape is not None and len(shape) >= 2:
         return "array" if len(shape) == 3 else "table"
-    first = X[0] if hasattr(X, "__getitem__") and len(X) else None
+    if isinstance(X, dict):
+        raise ValueError("X is a dict; give a list of texts, a list of arrays, or an array")
+    first = next(iter(X), None) if hasattr(X, "__len__") else None
     if isinstance(first, str):
         return "text"
     if isinstance(first, list | tuple):

@@ -73,6 +73,7 @@ class ClassifierSettings(ModelSettings):
     label_smoothing: Share
     supervise_every: PositiveInt | None
     supervise_weight: PositiveFloat
+    warm_start: bool
 
     @model_validator(mode="after")
     def _supervision_follows_the_state(self) -> Self:
