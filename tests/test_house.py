@@ -27,7 +27,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 # Rooms that must stay light, and what they must never load.
-NEVER = {"cells": {"numpy", "polars", "sklearn"}, "artifact": {"pickle"}, "training": {"pickle"}, "data": {"pickle"}}
+NEVER = {
+    "cells": {"numpy", "polars", "sklearn"},
+    "artifact": {"pickle"},
+    "training": {"pickle"},
+    "data": {"pickle"},
+}
 
 
 def room_of(path: Path) -> str:

@@ -152,7 +152,7 @@ def save(out: Path, model: Classifier, held_out: Digits) -> None:
 
     shown, answers = held_out_questions(held_out, 10)
     frame = polars.DataFrame(
-        {"pixels": shown.round(4).tolist(), "digit": [str(answer) for answer in answers]}
+        {"pixels": shown.round(4).tolist(), "digit": answers.tolist()}
     )
     data = out / "held_out.jsonl"
     write_whole(data, frame.write_ndjson())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class Examples:
     """What a file holds for a task: inputs, targets (None where the file has none), and the table it came from.
 
-    `rows` gives, for every example, a row of the table; `names` the identifiers of the sequences of a long frame.
+    `names` are the identifiers of the sequences of a long frame, `channels` the columns that its numbers came from.
     """
 
     inputs: Any
@@ -23,6 +24,7 @@ class Examples:
     unit: str
     table: Table | None = None
     names: list[str] | None = None
+    channels: list[str] | None = None
 
     def arguments(self) -> tuple[Any, ...]:
         """What `fit` and `evaluate` take."""
@@ -44,10 +46,19 @@ def build(run: Run) -> Any:
     return estimator_class(run.task)(**run.settings)
 
 
-def read_examples(run: Run, source: str, *, targets: bool = True) -> Examples:
+def known_labels(estimator: Any) -> list[str] | None:
+    """The labels of a classifier as a file spells them; None where the task has none."""
+    classes = getattr(estimator, "classes_", None)
+    return None if classes is None else [str(label) for label in classes]
+
+
+def read_examples(
+    run: Run, source: str, *, targets: bool = True, known: Collection[str] | None = None
+) -> Examples:
     """Parse `source` as the run's task wants it.
 
     targets: False reads inputs only (predict, unlabelled text); the label column may then be absent.
+    known: the labels that a trained model knows; another one is refused with its line.
     """
     if run.task == "language":
         return _language(run, source)
@@ -57,8 +68,8 @@ def read_examples(run: Run, source: str, *, targets: bool = True) -> Examples:
     if run.task == "tag":
         return _tagged(run, table, targets)
     if "series" in run.columns or "channels" in run.columns:
-        return _series(run, table, targets)
-    return _texts(run, table, targets)
+        return _series(run, table, targets, known)
+    return _texts(run, table, targets, known)
 
 
 def _language(run: Run, source: str) -> Examples:
@@ -70,11 +81,11 @@ def _language(run: Run, source: str) -> Examples:
     return Examples(read_text(source), None, "tokens")
 
 
-def _texts(run: Run, table: Table, targets: bool) -> Examples:
+def _texts(run: Run, table: Table, targets: bool, known: Collection[str] | None) -> Examples:
     from storyline.data import labels, texts
 
     inputs = texts(table, run.columns.get("text", "text"))
-    wanted = labels(table, run.columns.get("label", "label")) if targets else None
+    wanted = labels(table, run.columns.get("label", "label"), known=known) if targets else None
     return Examples(inputs, wanted, "sequences", table)
 
 
@@ -87,15 +98,22 @@ def _tagged(run: Run, table: Table, targets: bool) -> Examples:
     return Examples(*tagged(table, tokens, run.columns.get("tags", "tags")), "sentences", table)
 
 
-def _series(run: Run, table: Table, targets: bool) -> Examples:
-    from storyline.data import series
+def _series(run: Run, table: Table, targets: bool, known: Collection[str] | None) -> Examples:
+    from storyline.data import labels, series
 
-    channels = run.columns.get("channels")
-    arrays, wanted, names, _ = series(
+    columns = run.columns
+    channels = columns.get("channels")
+    label = columns.get("label", "label")
+    if targets and known is not None:
+        labels(table, label, known=known)
+    found = series(
         table,
-        id=run.columns.get("series"),
+        id=columns.get("series"),
         channels=channels.split(",") if isinstance(channels, str) else channels,
-        order=run.columns.get("order"),
-        label=run.columns.get("label", "label") if targets else None,
+        order=columns.get("order"),
+        label=label if targets else None,
     )
-    return Examples(arrays, wanted, "sequences", table, names)
+    long = "series" in columns
+    # Of a nested table the channels of a cell are numbered; its own columns are what can be asked for again.
+    taken = found.channels if long and channels is None else channels
+    return Examples(found.sequences, found.labels, "sequences", table, found.ids if long else None, taken)

@@ -46,11 +46,11 @@ def evaluate(
 
     from rich.console import Console
 
-    from storyline.cli.estimators import read_examples
+    from storyline.cli.estimators import known_labels, read_examples
     from storyline.cli.summary import print_metrics
 
     estimator, run = open_model(model, threads, text=text, label=label)
-    metrics = estimator.evaluate(*read_examples(run, file).arguments())
+    metrics = estimator.evaluate(*read_examples(run, file, known=known_labels(estimator)).arguments())
     if as_json:
         typer.echo(json.dumps(metrics))
         return

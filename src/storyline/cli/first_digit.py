@@ -12,7 +12,7 @@ ROWS = 8  # a digit is 8 rows (steps) of 8 pixels (channels)
 
 @dataclass(frozen=True)
 class Digits:
-    """Images (n, 8, 8) in 0..1, float32, and which digit each shows (n,)."""
+    """Images (n, 8, 8) in 0..1, float32, and which digit each shows, "0" to "9" (n,)."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -25,7 +25,8 @@ def digits() -> tuple[Digits, Digits]:
 
     found: Any = load_digits()
     images = (found.images / 16).astype(np.float32)
-    parts = train_test_split(images, found.target, test_size=0.2, stratify=found.target, random_state=0)
+    shown = found.target.astype(str)
+    parts = train_test_split(images, shown, test_size=0.2, stratify=shown, random_state=0)
     return Digits(parts[0], parts[2]), Digits(parts[1], parts[3])
 
 

@@ -25,16 +25,15 @@ def memory(
     """Measure how far back a trained model remembers, and how much of it it uses."""
     from rich.console import Console
 
-    from storyline.artifact import write_whole
-    from storyline.cli.estimators import read_examples
+    from storyline.cli.estimators import known_labels, read_examples
     from storyline.memory import measure
 
     console = Console()
     estimator, run = open_model(model, threads, text=text, label=label)
-    examples = read_examples(run, file)
+    examples = read_examples(run, file, known=known_labels(estimator))
     with console.status("measuring how far back the model remembers"):
         report = measure(estimator.memory_probe(*examples.arguments()))
     console.print(report.table(), highlight=False)
     if out is not None:
-        write_whole(out, report.to_html(title=f"Memory of {model} on {Path(file).name}").encode())
+        report.write_html(out, title=f"Memory of {model.name} on {Path(file).name}")
         console.print(f"pictures in {out}", highlight=False)

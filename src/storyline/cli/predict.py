@@ -58,7 +58,9 @@ def _answers(estimator: Any, task: str, examples: Examples) -> polars.DataFrame:
     import polars
 
     assert examples.table is not None
-    kept = polars.DataFrame({"sequence": examples.names}) if examples.names is not None else examples.table.frame
+    kept = (
+        polars.DataFrame({"sequence": examples.names}) if examples.names is not None else examples.table.frame
+    )
     taken = set(kept.columns)
 
     def free(name: str) -> str:

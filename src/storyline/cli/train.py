@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -228,6 +229,8 @@ def _train(run: Run, out: Path, *, resume: bool) -> None:
         extra["validation"] = held_out.inputs if held_out.targets is None else held_out.arguments()
     if "unlabelled" in run.files:
         extra["unlabelled"] = read_examples(run, run.files["unlabelled"], targets=False).inputs
+    if examples.channels is not None:
+        run = replace(run, columns=run.columns | {"channels": examples.channels})
     estimator = build(run)
     with locked(out):
         if not resume:

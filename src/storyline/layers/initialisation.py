@@ -48,6 +48,33 @@ def remember_steps(cell: str, weights: Weights, steps: int) -> None:
         _log_uniform(b_z, steps)
 
 
+@torch.no_grad()
+def stretch_steps(cell: str, weights: Weights, factor: float) -> None:
+    """Make the gates of `weights` as slow as is right for data that comes in `factor` times as many steps.
+
+    A unit that keeps sigma(b_f) of its state a step forgets with a time constant of 1 + exp(b_f) steps, and it
+    writes exp(b_i) as much at a step: b_f + log factor and b_i - log factor (GRU: b_z + log factor). Tallec and
+    Ollivier 2018, section 1, read as a change of the unit of time of a trained layer.
+    """
+    if cell.startswith("rnn"):
+        raise ValueError(
+            "a vanilla RNN has no gates, so its time constants cannot be stretched; use LSTM or GRU"
+        )
+    if not factor > 0:
+        raise ValueError(
+            f"factor is {factor}; it must be greater than 0, such as 4 for four times as many steps"
+        )
+    if weights.bias_ih is None:
+        raise ValueError("the layer has no biases to stretch its gates by; it needs bias=True")
+    if cell == "lstm":
+        b_i, b_f, _, _ = weights.bias_ih.chunk(4)
+        b_i -= math.log(factor)
+        b_f += math.log(factor)
+    else:
+        _, b_z, _ = weights.bias_ih.chunk(3)
+        b_z += math.log(factor)
+
+
 def _log_uniform(bias: Tensor, steps: int) -> None:
     """Draw log U([1, steps - 1]), in place."""
     bias.uniform_(1, steps - 1).log_()

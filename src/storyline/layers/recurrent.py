@@ -22,7 +22,7 @@ from storyline.kernels import (
     recurrence,
 )
 from storyline.layers.arguments import check_input, check_lengths, check_resets, check_state
-from storyline.layers.initialisation import check_remember, remember_steps
+from storyline.layers.initialisation import check_remember, remember_steps, stretch_steps
 from storyline.layers.trace import Trace
 
 State: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -75,6 +75,14 @@ class Recurrent(nn.RNNBase, ABC):
         for name in self.cell.states:
             if (learned := self._parameters.get(f"{name}_0")) is not None:
                 nn.init.zeros_(learned)
+
+    def stretch(self, factor: float) -> None:
+        """Slow a trained layer down, in place, for data that comes in `factor` times as many steps.
+
+        Raises ValueError for a layer without gates or biases, see `initialisation.stretch_steps`.
+        """
+        for _, _, _, weights in self._parts():
+            stretch_steps(self.cell.name, weights, factor)
 
     def forward(
         self,
