@@ -39,12 +39,12 @@ BUDGET: dict[str, Any] = {
 }
 SEQUENCES = 12_000
 
+KEPT = f"LSTM remember={LONGEST}"
 MODELS: dict[str, dict[str, Any]] = {
     "vanilla RNN": {"core": "rnn", "remember": None},
-    "LSTM, torch's initialisation": {"core": "lstm", "remember": None},
-    f"LSTM, remember={LONGEST}": {"core": "lstm", "remember": LONGEST},
+    "LSTM as in torch": {"core": "lstm", "remember": None},
+    KEPT: {"core": "lstm", "remember": LONGEST},
 }
-KEPT = f"LSTM, remember={LONGEST}"
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def demo(
     sequences = training_set(training, TRAINED_TO, SEQUENCES, seed)
     trials: dict[str, Trial] = {}
     for name, settings in MODELS.items():
-        with TrainingProgress(f"{name:<30}", console) as progress:
+        with TrainingProgress(f"{name:<17}", console) as progress:
             trials[name] = run_trial(settings, sequences, held_out, seed=seed, events=(progress,))
     ceiling = first_digit_alone(training, held_out)
     print_results(console, trials, ceiling)
@@ -151,9 +151,7 @@ def save(out: Path, model: Classifier, held_out: Digits) -> None:
     from storyline.cli.runs import FINISHED, Run
 
     shown, answers = held_out_questions(held_out, 10)
-    frame = polars.DataFrame(
-        {"pixels": shown.round(4).tolist(), "digit": answers.tolist()}
-    )
+    frame = polars.DataFrame({"pixels": shown.round(4).tolist(), "digit": answers.tolist()})
     data = out / "held_out.jsonl"
     write_whole(data, frame.write_ndjson())
     run = Run(task="classify", files={"train": str(data)}, columns={"channels": "pixels", "label": "digit"})

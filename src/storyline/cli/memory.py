@@ -33,7 +33,7 @@ def memory(
     examples = read_examples(run, file, known=known_labels(estimator))
     with console.status("measuring how far back the model remembers"):
         report = measure(estimator.memory_probe(*examples.arguments()))
-    console.print(report.table(), highlight=False)
+    console.print(report.table(), highlight=False, soft_wrap=True)
     if out is not None:
         report.write_html(out, title=f"Memory of {model.name} on {Path(file).name}")
         console.print(f"pictures in {out}", highlight=False)

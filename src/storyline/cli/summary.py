@@ -13,8 +13,9 @@ from storyline.cli.runs import Run
 
 
 def print_metrics(console: Console, title: str, metrics: Mapping[str, Any]) -> None:
-    """A row a number; nested tables (a row a label) are left to --out files."""
-    table = Table(title=title, title_justify="left", show_header=False)
+    """A row a number; what is nested (a row a label) is left to `--json`."""
+    console.print(title, highlight=False, soft_wrap=True)
+    table = Table(show_header=False)
     for name, value in metrics.items():
         if isinstance(value, float):
             table.add_row(name.replace("_", " "), f"{value:.4f}")
