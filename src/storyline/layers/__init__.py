@@ -2,7 +2,7 @@
 
 from storyline.layers.dropout import LockedDropout, WeightDropout
 from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
-from storyline.layers.head import AdaptiveHead, Head, LinearHead, TiedHead
+from storyline.layers.head import AdaptiveHead, Head, LinearHead, SampledHead, TiedHead
 from storyline.layers.pooling import Pooling, pool
 from storyline.layers.recurrent import Recurrent, State
 from storyline.layers.rnn import GRU, LSTM, RNN
@@ -19,6 +19,7 @@ __all__ = [
     "LockedDropout",
     "Pooling",
     "Recurrent",
+    "SampledHead",
     "State",
     "TiedHead",
     "TokenEmbedding",

@@ -72,7 +72,81 @@ class TiedHead(Head):
     def forward(self, inputs: Tensor) -> Tensor:
         """Scores (..., classes) of inputs (..., input_size)."""
         (embedding,) = self._embedding
-        return functional.linear(self.dropout(self.projection(inputs)), embedding.weight, self.bias)
+        return functional.linear(self._projected(inputs), embedding.weight, self.bias)
+
+    def _projected(self, inputs: Tensor) -> Tensor:
+        projected: Tensor = self.projection(self.dropout(inputs))
+        return projected
+
+
+class SampledHead(TiedHead):
+    """A tied head that scores a random sample of the classes in training, and all of them otherwise.
+
+    Each class j is in the sample of a step with a probability q_j of its own, min(1, c count_j^power), c chosen so
+    that `candidates` are drawn on average. The normaliser of the softmax for a target y is estimated by
+
+        Z_y = exp(s_y) + sum over the sampled j other than y of exp(s_j) / q_j,
+
+    whose mean is the true one: importance sampling, Bengio and Senecal 2003, section 4, with a sample shared by
+    all targets of the step. So the loss of a training step estimates the cross-entropy from slightly below.
+
+    counts (classes,): how often each class occurs in the training part. The rest as for TiedHead.
+    """
+
+    log_inclusion: Tensor
+
+    def __init__(
+        self,
+        embedding: TokenEmbedding,
+        *,
+        counts: Tensor,
+        candidates: int = 1200,
+        power: float = 0.75,
+        input_size: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(embedding, input_size=input_size, dropout=dropout)
+        if candidates < 1:
+            raise ValueError(f"candidates is {candidates}; it must be at least 1")
+        if counts.shape != self.bias.shape:
+            raise ValueError(
+                f"counts have shape {tuple(counts.shape)}; they must be {tuple(self.bias.shape)}"
+            )
+        # Not saved: it matters to training alone, and whoever trains on has the counts.
+        self.register_buffer("log_inclusion", _inclusion(counts, candidates, power).log(), persistent=False)
+
+    def loss(self, inputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy in nats, in training its estimate: inputs (..., input_size), targets (...) -> scalar."""
+        if not self.training:
+            return super().loss(inputs, targets, label_smoothing=label_smoothing)
+        if label_smoothing:
+            raise ValueError("label smoothing needs the scores of all classes; a sampled head has only some")
+        (embedding,) = self._embedding
+        hidden, wanted = self._projected(inputs).flatten(0, -2), targets.flatten()
+        drawn = torch.rand_like(self.log_inclusion).log() < self.log_inclusion
+        sample = torch.nonzero(drawn).squeeze(1)
+        # One look-up for both: its gradient fills the whole embedding with zeros first.
+        rows = functional.embedding(torch.cat([sample, wanted]), embedding.weight)
+        candidates, own = rows[: len(sample)], rows[len(sample) :]
+        scores = torch.addmm(self.bias[sample] - self.log_inclusion[sample], hidden, candidates.t())
+        column = torch.full_like(drawn, -1, dtype=torch.int64)
+        column[sample] = torch.arange(len(sample), device=sample.device)
+        column = column[wanted]
+        hit = torch.nonzero(column >= 0).squeeze(1)
+        scores = scores.index_put((hit, column[hit]), scores.new_tensor(-torch.inf))
+        target = (hidden * own).sum(1) + self.bias[wanted]
+        return functional.softplus(scores.logsumexp(1) - target).mean()
+
+
+def _inclusion(counts: Tensor, candidates: int, power: float) -> Tensor:
+    """min(1, c counts^power), c found by bisection so that the sum is `candidates` (all 1 where there are fewer)."""
+    weights = counts.double().clamp_min(1).pow(power)
+    low, high = 0.0, float(1 / weights.min())
+    for _ in range(60):
+        middle = (low + high) / 2
+        enough = float((middle * weights).clamp_max(1).sum()) >= candidates
+        low, high = (low, middle) if enough else (middle, high)
+    return (high * weights).clamp_max(1).float()
 
 
 class AdaptiveHead(nn.Module):

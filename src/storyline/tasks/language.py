@@ -11,8 +11,8 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
-from storyline.data import TextEncoder, text_encoder
-from storyline.layers import AdaptiveHead, LinearHead, TiedHead, TokenEmbedding
+from storyline.data import TextEncoder, WordEncoder, ppmi_vectors, text_encoder
+from storyline.layers import AdaptiveHead, LinearHead, SampledHead, TiedHead, TokenEmbedding
 from storyline.tasks.estimator import (
     Listeners,
     SequenceEstimator,
@@ -54,8 +54,15 @@ class LanguageModel(SequenceEstimator[NextToken]):
     max_vocabulary       at most so many tokens; None: all (for subword: 2,000)
     embedding_size       of a token's vector; "auto": hidden_size for words and subwords, at most 64 for characters
     tied                 the head's weight is the embedding's; "auto": for words and subwords, unless adaptive
-    adaptive             adaptive softmax, which spends little on rare words; "auto": for words, above 5,000 of them
+    softmax              "full"; "sampled": training steps score a sample of the words (layers.SampledHead); or
+                         "adaptive": little is spent on rare words (layers.AdaptiveHead). "auto": sampled for words,
+                         above 5,000 of them, else full
+    candidates           words in the sample of a step, on average
+    word_vectors         start from word vectors that the training text teaches (positive pointwise mutual
+                         information); "auto": for words, above 5,000 of them
+    shortcut             the head also reads the last token itself, past the recurrent stack; "auto": likewise
     dropout              of the state that the head reads, between layers, and, but for characters, of the embedding
+                         (the same channels at all steps of a chunk)
     learn_initial_state  make the state before a text a parameter
     steps                length of a chunk
     epochs               at most so many passes
@@ -89,7 +96,10 @@ class LanguageModel(SequenceEstimator[NextToken]):
         max_vocabulary: int | None = None,
         embedding_size: int | Literal["auto"] = "auto",
         tied: bool | Literal["auto"] = "auto",
-        adaptive: bool | Literal["auto"] = "auto",
+        softmax: Literal["full", "sampled", "adaptive", "auto"] = "auto",
+        candidates: int = 1200,
+        word_vectors: bool | Literal["auto"] = "auto",
+        shortcut: bool | Literal["auto"] = "auto",
         dropout: float = 0.3,
         learn_initial_state: bool = False,
         steps: int = 128,
@@ -124,7 +134,10 @@ class LanguageModel(SequenceEstimator[NextToken]):
         self.max_vocabulary = max_vocabulary
         self.embedding_size = embedding_size
         self.tied = tied
-        self.adaptive = adaptive
+        self.softmax = softmax
+        self.candidates = candidates
+        self.word_vectors = word_vectors
+        self.shortcut = shortcut
         self.dropout = dropout
         self.learn_initial_state = learn_initial_state
         self.steps = steps
@@ -179,9 +192,10 @@ class LanguageModel(SequenceEstimator[NextToken]):
         ids = self._ids(training)
         checked = self._ids(_documents(validation) if validation is not None else held_out)
         self.unknown_ = (self.encoder_.unknown(checked), len(checked))
+        vectors = self._word_vectors(ids) if self.resolved_.word_vectors else None
         with reproducible(settings.seed):
             program = LanguageProgram(
-                self._new_network(),
+                self._new_network(vectors),
                 ids,
                 checked if len(checked) > 1 else None,
                 streams=settings.batch_size,
@@ -345,7 +359,13 @@ class LanguageModel(SequenceEstimator[NextToken]):
             encoded = [part for ids in encoded for part in (ids, end)]
         return np.concatenate(encoded) if encoded else np.empty(0, dtype=np.int64)
 
-    def _new_network(self) -> NextToken:
+    def _word_vectors(self, ids: np.ndarray) -> torch.Tensor:
+        assert isinstance(self.encoder_, WordEncoder)
+        assert self.resolved_.embedding_size != "auto"
+        size, seed = self.resolved_.embedding_size, self.resolved_.seed
+        return torch.from_numpy(ppmi_vectors([ids], self.encoder_.vocabulary, size, seed=seed))
+
+    def _new_network(self, vectors: torch.Tensor | None = None) -> NextToken:
         settings, encoder = self.resolved_, self.encoder_
         assert settings.embedding_size != "auto"
         embedding = TokenEmbedding(
@@ -353,16 +373,38 @@ class LanguageModel(SequenceEstimator[NextToken]):
             settings.embedding_size,
             unknown_id=encoder.unknown_id,
             pad_id=encoder.pad_id,
-            dropout=0.0 if settings.level == "char" else settings.dropout,
+            vectors=vectors,
         )
         layer = recurrent(settings, settings.embedding_size, bidirectional=False, dropout=settings.dropout)
-        size, dropout = settings.hidden_size, settings.dropout
-        if settings.adaptive:
-            cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff < encoder.size]
-            return NextToken(embedding, layer, AdaptiveHead(size, encoder.size, cutoffs, dropout=dropout))
-        if settings.tied:
-            return NextToken(embedding, layer, TiedHead(embedding, input_size=size, dropout=dropout))
-        return NextToken(embedding, layer, LinearHead(size, encoder.size, dropout=dropout))
+        return NextToken(
+            embedding,
+            layer,
+            self._new_head(embedding),
+            dropout=0.0 if settings.level == "char" else settings.dropout,
+            shortcut=bool(settings.shortcut),
+        )
+
+    def _new_head(self, embedding: TokenEmbedding) -> LinearHead | TiedHead | AdaptiveHead:
+        settings, classes, dropout = self.resolved_, self.encoder_.size, self.resolved_.dropout
+        counts = torch.from_numpy(self.encoder_.counts)
+        size = settings.hidden_size + (embedding.weight.shape[1] if settings.shortcut else 0)
+        if settings.softmax == "adaptive":
+            cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff < classes]
+            return AdaptiveHead(size, classes, cutoffs, dropout=dropout)
+        head: LinearHead | TiedHead
+        if settings.softmax == "sampled":
+            head = SampledHead(
+                embedding, counts=counts, candidates=settings.candidates, input_size=size, dropout=dropout
+            )
+        elif settings.tied:
+            head = TiedHead(embedding, input_size=size, dropout=dropout)
+        else:
+            head = LinearHead(size, classes, dropout=dropout)
+        # Before it has learned anything the model foretells the frequencies of the tokens.
+        bias = head.linear.bias if isinstance(head, LinearHead) else head.bias
+        with torch.no_grad():
+            bias.copy_((counts.double() + 0.5).log() - (counts.double() + 0.5).sum().log())
+        return head
 
     def _documents(self) -> dict[str, Any]:
         return {"encoder.json": self.encoder_.to_document() | {"many": self.many_}}

@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from storyline.data import stream_chunks
-from storyline.layers import GRU, LSTM, RNN, AdaptiveHead, LinearHead, TiedHead, TokenEmbedding
+from storyline.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    AdaptiveHead,
+    LinearHead,
+    LockedDropout,
+    TiedHead,
+    TokenEmbedding,
+)
 
 Carry = dict[str, Tensor]
 Chunk = tuple[Tensor, Tensor]
@@ -19,24 +29,39 @@ _READING = 512
 class NextToken(nn.Module):
     """Tokens to scores of the token that follows each: embedding, recurrent stack, head.
 
+    dropout   of the embedded tokens, the same channels at all steps of a chunk
+    shortcut  the head reads the embedded token beside the state
+
     The state goes in and out as a dict of h and c (layers, batch, size), so that one text may be read in chunks.
     """
 
     def __init__(
-        self, embedding: TokenEmbedding, layer: LSTM | GRU | RNN, head: LinearHead | TiedHead | AdaptiveHead
+        self,
+        embedding: TokenEmbedding,
+        layer: LSTM | GRU | RNN,
+        head: LinearHead | TiedHead | AdaptiveHead,
+        *,
+        dropout: float = 0.0,
+        shortcut: bool = False,
     ) -> None:
         super().__init__()
         self.embedding, self.layer, self.head = embedding, layer, head
+        self.dropout, self.shortcut = LockedDropout(dropout, batch_first=True), shortcut
 
     def forward(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
-        """Ids (batch, time), the state before them -> output (batch, time, hidden_size), the state after them."""
-        output, state = self.layer(self.embedding(ids), self._state(carry))
-        return output, self._carry(state)
+        """Ids (batch, time), the state before them -> what the head reads (batch, time, size), the state after them."""
+        embedded = self.dropout(self.embedding(ids))
+        output, state = self.layer(embedded, self._state(carry))
+        return self._for_head(output, embedded), self._carry(state)
 
     def step(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
         """One token of each row, in constant time: ids (batch,) -> log probabilities (batch, size), new state."""
-        output, state = self.layer.step(self.embedding(ids), self._state(carry))
-        return self.head.log_probabilities(output), self._carry(state)
+        embedded = self.embedding(ids)
+        output, state = self.layer.step(embedded, self._state(carry))
+        return self.head.log_probabilities(self._for_head(output, embedded)), self._carry(state)
+
+    def _for_head(self, output: Tensor, embedded: Tensor) -> Tensor:
+        return torch.cat([output, embedded], dim=-1) if self.shortcut else output
 
     def _state(self, carry: Carry | None) -> Tensor | tuple[Tensor, ...] | None:
         if carry is None:

@@ -21,7 +21,7 @@ Steps = Annotated[int, Field(ge=3)]
 Auto = Literal["auto"]
 # How many steps a classifier of series takes where its epochs are "auto".
 _SERIES_STEPS = 1500
-# From how many words on a language model's softmax is adaptive where that is "auto".
+# From how many words on a language model's softmax is sampled where that is "auto".
 _MANY_WORDS = 5_000
 Named = TypeVar("Named", bound="ModelSettings")
 
@@ -119,8 +119,21 @@ class LanguageModelSettings(ModelSettings):
     max_vocabulary: PositiveInt | None
     embedding_size: PositiveInt | Auto
     tied: bool | Auto
-    adaptive: bool | Auto
+    softmax: Literal["full", "sampled", "adaptive", "auto"]
+    candidates: PositiveInt
+    word_vectors: bool | Auto
+    shortcut: bool | Auto
     steps: PositiveInt
+
+    @model_validator(mode="after")
+    def _heads_go_together(self) -> Self:
+        if self.softmax == "adaptive" and self.tied is True:
+            raise ValueError("softmax='adaptive' cannot be tied; set tied=False, or softmax='sampled'")
+        if self.softmax == "sampled" and self.tied is False:
+            raise ValueError("softmax='sampled' is tied to the embedding; set tied=True, or another softmax")
+        if self.word_vectors is True and self.level != "word":
+            raise ValueError(f"word_vectors=True needs level='word', and level is {self.level!r}")
+        return self
 
 
 def check_settings(kind: type[Named], given: dict[str, Any]) -> Named:
@@ -177,13 +190,21 @@ def resolve_language(
     settings: LanguageModelSettings, *, remember: int | None, vocabulary: int, validated: bool
 ) -> LanguageModelSettings:
     """The settings with every "auto" replaced, as the docstring of LanguageModel says."""
-    words, characters = settings.level == "word", settings.level == "char"
-    adaptive = words and vocabulary > _MANY_WORDS if settings.adaptive == "auto" else settings.adaptive
-    tied = not characters and not adaptive if settings.tied == "auto" else settings.tied
-    if adaptive and tied:
-        raise ValueError("tied and adaptive are both True, and an adaptive head cannot be tied; choose one")
+    characters = settings.level == "char"
+    many = settings.level == "word" and vocabulary > _MANY_WORDS
+    softmax = settings.softmax
+    if softmax == "auto":
+        softmax = "sampled" if many and settings.tied is not False else "full"
+    tied = (not characters and softmax != "adaptive") if settings.tied == "auto" else settings.tied
     size = settings.embedding_size
     if size == "auto":
         size = min(64, settings.hidden_size) if characters else settings.hidden_size
-    update = {"adaptive": adaptive, "tied": tied, "embedding_size": size, "remember": remember}
+    update: dict[str, Any] = {
+        "softmax": softmax,
+        "tied": tied,
+        "embedding_size": size,
+        "remember": remember,
+        "word_vectors": many if settings.word_vectors == "auto" else settings.word_vectors,
+        "shortcut": many if settings.shortcut == "auto" else settings.shortcut,
+    }
     return settings.model_copy(update=update if validated else {**update, "patience": None})
