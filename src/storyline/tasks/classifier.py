@@ -71,6 +71,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
                          for very long series, with pooling "last" and one direction. None: only at the end
     supervise_weight     weight of those losses, beside 1 for the last
     epochs               at most so many passes [15; enough for about 1,500 steps, between 10 and 100]
+    max_steps            at most so many steps, also in the middle of a pass; None: all passes
     batch_size           sequences a step [32; 32]
     learning_rate        peak of the schedule [.002; .003]
     weight_decay, schedule, warmup, clip_norm, average, validate_every, patience, restore_best,
@@ -117,6 +118,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         supervise_every: int | None = None,
         supervise_weight: float = 1.0,
         epochs: int | Literal["auto"] = "auto",
+        max_steps: int | None = None,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: float | Literal["auto"] = "auto",
         weight_decay: float = 0.01,
@@ -156,6 +158,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         self.supervise_every = supervise_every
         self.supervise_weight = supervise_weight
         self.epochs = epochs
+        self.max_steps = max_steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay

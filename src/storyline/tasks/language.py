@@ -66,6 +66,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
     learn_initial_state  make the state before a text a parameter
     steps                length of a chunk
     epochs               at most so many passes
+    max_steps            at most so many steps, also in the middle of a pass; None: all passes
     batch_size           streams
     learning_rate, weight_decay, schedule, warmup, clip_norm, average, validate_every, patience, restore_best,
     checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
@@ -104,6 +105,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         learn_initial_state: bool = False,
         steps: int = 128,
         epochs: int = 10,
+        max_steps: int | None = None,
         batch_size: int = 32,
         learning_rate: float = 0.004,
         weight_decay: float = 0.01,
@@ -142,6 +144,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         self.learn_initial_state = learn_initial_state
         self.steps = steps
         self.epochs = epochs
+        self.max_steps = max_steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay

@@ -37,6 +37,7 @@ class ModelSettings(BaseModel):
     remember: Auto | Steps | None
     learn_initial_state: bool
     backend: str
+    max_steps: PositiveInt | None
     weight_decay: Annotated[float, Field(ge=0)]
     schedule: Literal["cosine", "one_cycle", "constant"]
     warmup: Share | None

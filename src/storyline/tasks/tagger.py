@@ -61,6 +61,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
     label_smoothing      share of the target that is spread over all tags
     learn_initial_state  make the state before the first word a parameter
     epochs               at most so many passes
+    max_steps            at most so many steps, also in the middle of a pass; None: all passes
     batch_size           sentences a step
     learning_rate, weight_decay, schedule, warmup, clip_norm, average, validate_every, patience, restore_best,
     checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
@@ -98,6 +99,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
         label_smoothing: float = 0.1,
         learn_initial_state: bool = False,
         epochs: int = 10,
+        max_steps: int | None = None,
         batch_size: int = 32,
         learning_rate: float = 0.003,
         weight_decay: float = 0.01,
@@ -133,6 +135,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
         self.label_smoothing = label_smoothing
         self.learn_initial_state = learn_initial_state
         self.epochs = epochs
+        self.max_steps = max_steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
