@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small import QUICK, first_word_decides
+from learnable import QUICK, first_word_decides
 from sklearn.base import clone
 
 from storyline import artifact
@@ -60,7 +60,7 @@ def test_saved_and_loaded_is_the_same(trained: Classifier, tmp_path) -> None:
     assert loaded.training_summary_ == trained.training_summary_
     assert loaded.classes_.tolist() == ["left", "right"]
     assert artifact.load(tmp_path / "model").text("run.json") == "{}"
-    with pytest.raises(ValueError, match="task 'classify'.*storyline.load"):
+    with pytest.raises(ValueError, match=r"task 'classify'.*storyline.load"):
         LanguageModel.from_pretrained(tmp_path / "model")
 
 
@@ -104,14 +104,14 @@ def test_stopped_and_resumed_is_the_same(tmp_path) -> None:
     settings = QUICK_TEXT | {"epochs": 3, "validation_fraction": 0.2, "checkpoint_every": 4}
     whole = Classifier(**settings).fit(*examples)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(event: object) -> None:
         if getattr(event, "step", 0) >= 7:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         Classifier(**settings).fit(*examples, folder=tmp_path, events=[stop])
     resumed = Classifier(**settings).fit(*examples, folder=tmp_path, resume=True)
     for name, value in whole.network_.state_dict().items():
