@@ -22,6 +22,9 @@ from storyline.layers import (
 
 Carry = dict[str, Tensor]
 Chunk = tuple[Tensor, Tensor]
+# The share of streams that begin a chunk with a fresh state: else the model would meet the beginning of a text but
+# once a pass, and have nothing to say after a short prompt.
+_FRESH = 0.02
 # Steps read at once where no gradient is wanted.
 _READING = 512
 
@@ -60,6 +63,10 @@ class NextToken(nn.Module):
         output, state = self.layer.step(embedded, self._state(carry))
         return self.head.log_probabilities(self._for_head(output, embedded)), self._carry(state)
 
+    def initial_carry(self, rows: int) -> Carry:
+        """The state before the first token of `rows` texts."""
+        return self._carry(self.layer.initial_state(rows))
+
     def _for_head(self, output: Tensor, embedded: Tensor) -> Tensor:
         return torch.cat([output, embedded], dim=-1) if self.shortcut else output
 
@@ -73,7 +80,9 @@ class NextToken(nn.Module):
 
 
 class LanguageProgram:
-    """Truncated back-propagation through time (Williams and Peng 1990): gradients stay in a chunk, the state goes on.
+    """Truncated back-propagation through time (Williams and Peng 1990), the state carried from chunk to chunk.
+
+    One stream in fifty begins a chunk with a fresh state instead, so that the model learns how texts begin.
 
     training, validation  ids (n,) of one long text each
     streams               the text is cut into so many parts that are read side by side
@@ -108,8 +117,15 @@ class LanguageProgram:
     def loss(self, item: Chunk, carry: Carry | None) -> tuple[Tensor, Carry, int]:
         """Mean cross entropy of a chunk in nats a token, and the state after it."""
         inputs, targets = item
-        output, carry = self.module(inputs, carry)
+        output, carry = self.module(inputs, self._sometimes_fresh(carry))
         return self.module.head.loss(output, targets), carry, inputs.numel()
+
+    def _sometimes_fresh(self, carry: Carry | None) -> Carry | None:
+        if carry is None:
+            return None
+        fresh = torch.rand(carry["h"].shape[1], 1, device=carry["h"].device) < _FRESH
+        first = self.module.initial_carry(len(fresh))
+        return {name: torch.where(fresh, first[name], state) for name, state in carry.items()}
 
     def validate(self) -> dict[str, float]:
         """Loss in nats a token on the validation part, read as several streams; {} where there is none."""

@@ -1,0 +1,277 @@
+"""LanguageModel: it learns from far back, scores whole texts with the state carried, and goes on token by token."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from storyline.tasks import LanguageModel, load
+from storyline.tasks.generation import Sampling
+
+QUICK: dict[str, Any] = {
+    "hidden_size": 32,
+    "embedding_size": 16,
+    "steps": 12,
+    "batch_size": 8,
+    "epochs": 6,
+    "dropout": 0.0,
+    "learning_rate": 0.02,
+    "validation_fraction": 0.0,
+    "threads": 1,
+}
+
+
+def echoes(n: int, seed: int = 0, gap: int = 5) -> str:
+    """Lines like "a.....a": what comes after the dots is what stood before them."""
+    letters = np.random.default_rng(seed).choice(list("abcd"), size=n)
+    return "".join(f"{letter}{'.' * gap}{letter}\n" for letter in letters)
+
+
+@pytest.fixture(scope="module")
+def trained() -> LanguageModel:
+    return LanguageModel(**QUICK).fit(echoes(600))
+
+
+@pytest.mark.parametrize("core", ["lstm", "gru"])
+def test_learns_what_must_be_remembered(core: str) -> None:
+    result = LanguageModel(**QUICK, core=core).fit(echoes(600)).evaluate(echoes(100, seed=1))
+    # One letter in 8 is new (log 4 nats); without memory its echo would cost as much again.
+    floor = math.log(4) / 8
+    assert floor - 0.02 < result["nats"] < floor + 0.06, result
+    assert result["n"] == 8 * 100 - 1
+    assert result["nats_per_character"] == pytest.approx(result["nats"])
+    assert result["bits"] == pytest.approx(result["nats"] / math.log(2))
+    assert result["perplexity"] == pytest.approx(math.exp(result["nats"]))
+
+
+def test_the_state_is_carried_through_a_text(trained: LanguageModel) -> None:
+    text = echoes(300, seed=2)
+    ids = torch.from_numpy(trained.encoder_.encode(text))
+    with torch.no_grad():
+        output, _ = trained.network_(ids[None, :-1])
+        whole = -trained.network_.head.log_probabilities(output)[0].gather(1, ids[1:, None])
+    # 2,400 characters are read in several chunks; the loss is that of one reading.
+    assert trained.evaluate(text)["nats"] == pytest.approx(float(whole.mean()), rel=1e-5)
+    assert trained.score(text) == -trained.evaluate(text)["nats"]
+
+
+def test_steps_equal_the_whole_reading(trained: LanguageModel) -> None:
+    ids = torch.from_numpy(trained.encoder_.encode(echoes(4, seed=3)))
+    carry, found = None, []
+    with torch.no_grad():
+        for id_ in ids:
+            scores, carry = trained.network_.step(id_[None], carry)
+            found.append(scores[0])
+        output, last = trained.network_(ids[None])
+        whole = trained.network_.head.log_probabilities(output)[0]
+    torch.testing.assert_close(torch.stack(found), whole, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(carry["c"], last["c"], atol=1e-5, rtol=1e-5)
+
+
+def test_generates_what_the_model_foretells(trained: LanguageModel) -> None:
+    text = trained.generate("a.....a\nb", 7, temperature=0)
+    assert text == "a.....a\nb.....b\n"
+    many = trained.generate("a.....a\n", 400, seed=1)
+    lines = many.split("\n")[1:-1]
+    assert {line[0] for line in lines} == set("abcd")
+    assert np.mean([line[0] == line[-1] and len(line) == 7 for line in lines]) > 0.9
+
+
+def test_generating_equals_reading_again_at_every_token(trained: LanguageModel) -> None:
+    text, found = "c...", ""
+    with torch.no_grad():
+        for _ in range(12):
+            output, _ = trained.network_(torch.from_numpy(trained.encoder_.encode(text + found))[None])
+            scores = trained.network_.head.log_probabilities(output[0, -1])
+            scores[:3] = -torch.inf
+            found += trained.encoder_.decode([int(scores.argmax())])
+    assert trained.generate(text, 12, temperature=0) == text + found
+
+
+def test_one_seed_gives_one_text_and_leaves_no_trace(trained: LanguageModel) -> None:
+    before = torch.get_rng_state()
+    first = trained.generate("a", 60, seed=5, temperature=1.5)
+    assert trained.generate("a", 60, seed=5, temperature=1.5) == first
+    assert trained.generate("a", 60, seed=6, temperature=1.5) != first
+    assert trained.generate("a", 60, temperature=1.5) != trained.generate("a", 60, temperature=1.5)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len(trained.generate("", 20, seed=1)) == 20
+    assert trained.generate("ab", 0) == "ab"
+
+
+def test_sampling_keeps_to_its_limits() -> None:
+    scores = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(**limits: Any) -> list[float]:
+        sampling = Sampling(**limits)
+        found = [sampling.draw(scores, generator) for _ in range(2000)]
+        return [found.count(token) / 2000 for token in range(4)]
+
+    assert drawn() == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.05)
+    assert drawn(temperature=0) == [1, 0, 0, 0]
+    assert drawn(top_k=2) == pytest.approx([0.625, 0.375, 0, 0], abs=0.05)
+    assert drawn(top_p=0.7) == pytest.approx([0.625, 0.375, 0, 0], abs=0.05)
+    assert drawn(top_p=0.01) == [1, 0, 0, 0]
+    squared = np.array([0.25, 0.09, 0.0225, 0.0025])
+    assert drawn(temperature=0.5) == pytest.approx(squared / squared.sum(), abs=0.05)
+
+
+def test_saved_and_loaded_is_the_same(trained: LanguageModel, tmp_path) -> None:
+    trained.save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    assert isinstance(loaded, LanguageModel)
+    assert loaded.evaluate(echoes(50, seed=4)) == trained.evaluate(echoes(50, seed=4))
+    assert loaded.generate("a", 50, seed=1) == trained.generate("a", 50, seed=1)
+    assert loaded.suggest("a..", 3) == trained.suggest("a..", 3)
+
+
+def test_stopped_and_resumed_is_the_same(tmp_path) -> None:
+    settings = QUICK | {"epochs": 2, "checkpoint_every": 5, "validation_fraction": 0.1, "dropout": 0.2}
+    whole = LanguageModel(**settings).fit(echoes(150))
+
+    def stop(event: object) -> None:
+        if getattr(event, "step", 0) >= 13:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        LanguageModel(**settings).fit(echoes(150), folder=tmp_path, events=[stop])
+    resumed = LanguageModel(**settings).fit(echoes(150), folder=tmp_path, resume=True)
+    for name, value in whole.network_.state_dict().items():
+        assert torch.equal(value, resumed.network_.state_dict()[name]), name
+
+
+SENTENCES = ["the cat sat on the mat", "the dog sat on the log", "a bird sang in the tree"] * 30
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"level": "word"},
+        {"level": "word", "tied": False},
+        {"level": "word", "softmax": "adaptive", "min_count": 2, "hidden_size": 64},
+        {"level": "word", "softmax": "sampled", "candidates": 8},
+        {"level": "word", "word_vectors": True, "shortcut": True, "embedding_size": 4},
+        {"level": "subword", "max_vocabulary": 300, "core": "gru"},
+        {"level": "char", "num_layers": 2, "learn_initial_state": True, "core": "rnn", "remember": 6},
+    ],
+    ids=lambda more: " ".join(map(str, more.values())),
+)
+def test_every_level_and_head_learns_documents(more: dict[str, Any], tmp_path, monkeypatch) -> None:
+    # An adaptive head needs more words than its first cutoff.
+    monkeypatch.setattr("storyline.tasks.language._CUTOFFS", (6,))
+    model = LanguageModel(**QUICK | {"batch_size": 4} | more).fit(SENTENCES)
+    result = model.evaluate(SENTENCES[:3])
+    uniform = math.log(model.encoder_.size)
+    assert result["nats"] < 0.5 * uniform
+    model.save_pretrained(tmp_path)
+    assert load(tmp_path).evaluate(SENTENCES[:3]) == result
+    text = model.generate("the cat", 30, seed=0)
+    assert text.startswith("the cat")
+    assert "<" not in text
+
+
+def test_documents_end_where_the_model_says_so() -> None:
+    model = LanguageModel(**QUICK | {"epochs": 20}).fit(["abcd", "xy"] * 60)
+    assert model.generate("ab", 50, temperature=0) == "abcd"
+    # An empty prompt begins a document.
+    assert {model.generate("", 50, seed=seed, temperature=0.5) for seed in range(12)} == {"abcd", "xy"}
+
+
+def test_suggests_the_next_word() -> None:
+    model = LanguageModel(**QUICK | {"level": "word", "epochs": 15}).fit(SENTENCES)
+    (first, probability), *others = model.suggest("the cat sat", 3)
+    assert first == "on"
+    assert probability > 0.8
+    assert all(word not in ("<pad>", "<unk>", "<end>") for word, _ in others)
+
+
+def test_spells_the_next_word_by_characters() -> None:
+    model = LanguageModel(**QUICK | {"epochs": 20}).fit(" ".join(SENTENCES) + " ")
+    found = dict(model.suggest("the cat sat on the ", 5))
+    # Words of the text, whole, with probabilities that are shares of one.
+    assert {"mat", "log"} & set(found)
+    assert 0 < sum(found.values()) <= 1
+    word, probability = model.suggest("the cat sa", 1)[0]
+    assert word == "sat"
+    assert probability > 0.5
+
+
+def test_unknown_tokens_are_counted(trained: LanguageModel) -> None:
+    assert trained.evaluate("a..€..a\n")["unknown"] == 1
+    trained.generate("€€a", 3, seed=0)
+    assert trained.unknown_ == (2, 3)
+
+
+def test_the_end_of_the_text_is_held_out() -> None:
+    text = echoes(100) + "zzzzzzzz" * 12
+    model = LanguageModel(**QUICK | {"epochs": 1, "validation_fraction": 0.11}).fit(text)
+    assert "z" not in model.encoder_.names()
+    assert model.unknown_[0] > 80
+    assert model.training_summary_["best"].keys() == {"loss"}
+    chosen = LanguageModel(**QUICK | {"epochs": 1}).fit(text, validation=echoes(20, seed=9))
+    assert "z" in chosen.encoder_.names()
+    assert chosen.unknown_ == (0, 160)
+
+
+def test_memory_probe_measures_the_model(trained: LanguageModel) -> None:
+    probe = trained.memory_probe(echoes(200, seed=5), sample=400)
+    assert probe.longest == 48
+    assert probe.loss_at(None) == probe.loss_at(48)
+    # The echo lies 6 steps back, and to know that it is due takes as many.
+    assert probe.loss_at(2) > probe.loss_at(8) + 0.1
+    assert probe.loss_at(8) == pytest.approx(probe.loss_at(None), abs=0.05)
+    inputs = probe.inputs[:4].requires_grad_()
+    probe.function(inputs).sum().backward()
+    assert bool((inputs.grad.abs().sum(2)[:, -8:] > 0).all())
+    assert not torch.equal(probe.initial(probe.inputs), probe.function(probe.inputs))
+
+
+def test_the_initial_stack_is_rebuilt_bit_for_bit(trained: LanguageModel) -> None:
+    fresh = LanguageModel(**QUICK | {"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}).fit(
+        echoes(600)
+    )
+    for name, value in trained.initial_network().layer.state_dict().items():
+        torch.testing.assert_close(fresh.network_.layer.state_dict()[name], value, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"X\[0\] is an empty text"),
+        ([], "no text"),
+        (["a", 3], r"X\[1\] is int"),
+        ("abc", "too few"),
+    ],
+)
+def test_refuses_in_fit(text: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LanguageModel(**QUICK).fit(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": -1}, "temperature is -1"),
+        ({"top_k": 0}, "top_k is 0"),
+        ({"top_p": 1.5}, "top_p is 1.5"),
+    ],
+)
+def test_refuses_to_generate(trained: LanguageModel, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        trained.generate("a", 3, **settings)
+
+
+def test_refuses_elsewhere(trained: LanguageModel) -> None:
+    with pytest.raises(ValueError, match="length is -1"):
+        trained.generate("a", -1)
+    with pytest.raises(ValueError, match="k is 0"):
+        trained.suggest("a", 0)
+    with pytest.raises(ValueError, match="the first is not scored"):
+        trained.evaluate("a")
+    with pytest.raises(ValueError, match="softmax='adaptive' cannot be tied"):
+        LanguageModel(level="word", tied=True, softmax="adaptive").fit("a b c")
