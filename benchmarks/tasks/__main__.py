@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-
 from benchmarks.tasks import table
 from benchmarks.tasks.catalogue import BENCHMARKS
-from benchmarks.tasks.harness import THREADS, measure
+from benchmarks.tasks.harness import measure
 
 
 def main() -> None:
@@ -19,13 +17,12 @@ def main() -> None:
         "--tiny", action="store_true", help="seconds instead of minutes; the numbers mean nothing"
     )
     arguments = parser.parse_args()
-    torch.set_num_threads(THREADS)
     names = list(BENCHMARKS) if "all" in arguments.names else arguments.names
     for name in names:
         if name == "table":
             print(table.markdown())
         else:
-            measure(BENCHMARKS[name], arguments.seeds, tiny=arguments.tiny)
+            measure(BENCHMARKS[name], arguments.seeds, threads=arguments.threads, tiny=arguments.tiny)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from benchmarks.record import append_row, surroundings
 
@@ -27,9 +31,9 @@ class Outcome:
 class Benchmark:
     """What is measured.
 
-    `run(seed, tiny)` trains and measures one seed; `baselines(tiny)` returns name -> value on the same split, in
-    the same unit. `tiny` runs everything at a size that takes seconds, so that the suite can keep it from rotting:
-    its numbers mean nothing and are not recorded.
+    `run(seed, tiny)` trains and measures one seed, on as many threads as torch has; `baselines(tiny)` returns name ->
+    value on the same split, in the same unit. `tiny` runs everything at a size that takes seconds, so that the suite
+    can keep it from rotting: its numbers mean nothing and are not recorded.
     """
 
     name: str
@@ -44,16 +48,21 @@ class Benchmark:
     must_beat_baseline: str | None = None
 
 
-def measure(benchmark: Benchmark, seeds: list[int], *, tiny: bool = False) -> dict[str, object]:
-    """Baselines and every seed; the row, printed and (unless tiny) appended to results/<name>.csv."""
+def measure(
+    benchmark: Benchmark, seeds: list[int], *, threads: int = 2, jobs: int = 1, tiny: bool = False
+) -> dict[str, object]:
+    """Baselines and every seed; the row, printed and (unless tiny) appended to results/<name>.csv.
+
+    threads  of a seed; jobs: seeds that run side by side, in processes of their own
+    """
+    torch.set_num_threads(threads)
     began = time.perf_counter()
     baselines = benchmark.baselines(tiny)
     for name, value in baselines.items():
         print(f"{benchmark.name}: {name}: {value:.4f}", flush=True)
     baseline_seconds = time.perf_counter() - began
     outcomes = []
-    for seed in seeds:
-        outcome = benchmark.run(seed, tiny)
+    for seed, outcome in zip(seeds, _outcomes(benchmark, seeds, threads, jobs, tiny), strict=True):
         outcomes.append(outcome)
         more = "  ".join(f"{name} {value:.4f}" for name, value in outcome.details.items())
         print(
@@ -64,6 +73,25 @@ def measure(benchmark: Benchmark, seeds: list[int], *, tiny: bool = False) -> di
     if not tiny:
         append_row(RESULTS / f"{benchmark.name}.csv", row)
     return row
+
+
+def _outcomes(
+    benchmark: Benchmark, seeds: list[int], threads: int, jobs: int, tiny: bool
+) -> Iterator[Outcome]:
+    if jobs == 1:
+        yield from (benchmark.run(seed, tiny) for seed in seeds)
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        count = len(seeds)
+        yield from pool.map(_one, [benchmark.name] * count, seeds, [threads] * count, [tiny] * count)
+
+
+def _one(name: str, seed: int, threads: int, tiny: bool) -> Outcome:
+    # By its name, because functions do not travel to another process.
+    from benchmarks.tasks.catalogue import BENCHMARKS
+
+    torch.set_num_threads(threads)
+    return BENCHMARKS[name].run(seed, tiny)
 
 
 def summarise(
@@ -95,11 +123,8 @@ def summarise(
         "slowest_seed_seconds": round(max(outcome.seconds for outcome in outcomes), 1),
         "baseline_seconds": round(baseline_seconds, 1),
         "parameters": outcomes[0].parameters,
-        "threads": THREADS,
+        "threads": torch.get_num_threads(),
         "model": benchmark.model,
         "details": "; ".join(f"{name}: {value}" for name, value in details.items()),
         **surroundings(),
     }
-
-
-THREADS = 2

@@ -7,10 +7,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.record import DATA
-from benchmarks.tasks.harness import THREADS, Benchmark, Outcome
+from benchmarks.tasks.harness import Benchmark, Outcome
 from benchmarks.tasks.scoring import fitted
 from storyline import Classifier
 
@@ -45,7 +46,9 @@ def read_rows(seed: int, tiny: bool) -> Outcome:
     if tiny:
         x, y, x_test, y_test = x[:TINY, 12:16], y[:TINY], x_test[:50, 12:16], y_test[:50]
         settings = settings | {"epochs": 1, "hidden_size": 8}
-    model, seconds, parameters = fitted(Classifier(**settings, seed=seed, threads=THREADS), x, y)
+    model, seconds, parameters = fitted(
+        Classifier(**settings, seed=seed, threads=torch.get_num_threads()), x, y
+    )
     return Outcome(100 * float(model.score(x_test, y_test)), seconds, parameters)
 
 
@@ -62,7 +65,7 @@ def read_pixels(seed: int, tiny: bool) -> Outcome:
         small = {"max_steps": 3, "hidden_size": 8}
         coarse, fine = coarse | small, fine | small
     halves = x.reshape(len(x), x.shape[1] // 2, 2, 14, 2).mean((2, 4))
-    model = Classifier(**coarse, seed=seed, threads=THREADS)
+    model = Classifier(**coarse, seed=seed, threads=torch.get_num_threads())
     model, first, parameters = fitted(model, halves.reshape(len(x), -1, 1), y)
     model.stretch(4).set_params(**fine, warm_start=True)
     model, second, _ = fitted(model, x.reshape(len(x), -1, 1), y)

@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 from functools import cache
 from typing import Any
 
+import torch
 from nltk.tag.perceptron import PerceptronTagger
 
 from benchmarks.record import DATA
-from benchmarks.tasks.harness import THREADS, Benchmark, Outcome
+from benchmarks.tasks.harness import Benchmark, Outcome
 from benchmarks.tasks.scoring import fitted
 from storyline import Tagger
 from storyline.data import read_table, tagged
@@ -70,7 +71,7 @@ def tag(settings: dict[str, Any], seed: int, tiny: bool) -> Outcome:
     if tiny:
         train, test = (train[0][:100], train[1][:100]), (test[0][:50], test[1][:50])
         settings = settings | {"epochs": 1, "hidden_size": 16}
-    model = Tagger(**settings, seed=seed, threads=THREADS)
+    model = Tagger(**settings, seed=seed, threads=torch.get_num_threads())
     model, seconds, parameters = fitted(model, *train)
     return Outcome(100 * model.score(*test), seconds, parameters)
 

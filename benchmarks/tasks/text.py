@@ -7,13 +7,14 @@ import json
 from functools import cache
 from typing import Any
 
+import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
 from benchmarks.record import DATA
-from benchmarks.tasks.harness import THREADS, Benchmark, Outcome
+from benchmarks.tasks.harness import Benchmark, Outcome
 from benchmarks.tasks.scoring import fitted
 from storyline import Classifier
 
@@ -55,7 +56,7 @@ def classify(folder: str, settings: dict[str, Any], seed: int, tiny: bool) -> Ou
     if tiny:
         texts, labels, unlabelled = texts[:TINY], labels[:TINY], unlabelled[:50]
         settings = settings | {"epochs": 1, "hidden_size": 8, "embedding_size": 16}
-    model = Classifier(**settings, seed=seed, threads=THREADS)
+    model = Classifier(**settings, seed=seed, threads=torch.get_num_threads())
     model, seconds, parameters = fitted(model, texts, labels, unlabelled=unlabelled, validation=validation)
     result = model.evaluate(*read(folder, "test"))
     return Outcome(100 * result["accuracy"], seconds, parameters, {"unknown words": result["unknown"]})

@@ -7,9 +7,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.record import DATA
-from benchmarks.tasks.harness import THREADS, Benchmark, Outcome
+from benchmarks.tasks.harness import Benchmark, Outcome
 from benchmarks.tasks.scoring import fitted
 from storyline import Classifier
 
@@ -52,7 +53,7 @@ def nearest_neighbour(tiny: bool) -> dict[str, float]:
 
 def classify(settings: dict[str, Any], seed: int, tiny: bool) -> Outcome:
     settings = settings | {"epochs": 2} if tiny else settings
-    model = Classifier(**settings, seed=seed, threads=THREADS)
+    model = Classifier(**settings, seed=seed, threads=torch.get_num_threads())
     model, seconds, parameters = fitted(model, *read("TRAIN"))
     return Outcome(100 * model.score(*read("TEST")), seconds, parameters)
 
