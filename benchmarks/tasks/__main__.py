@@ -13,6 +13,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__)
     parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all", "table"], metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--threads", type=int, default=2, help="of one seed")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds that run side by side")
     parser.add_argument(
         "--tiny", action="store_true", help="seconds instead of minutes; the numbers mean nothing"
     )
@@ -22,7 +24,13 @@ def main() -> None:
         if name == "table":
             print(table.markdown())
         else:
-            measure(BENCHMARKS[name], arguments.seeds, threads=arguments.threads, tiny=arguments.tiny)
+            measure(
+                BENCHMARKS[name],
+                arguments.seeds,
+                threads=arguments.threads,
+                jobs=arguments.jobs,
+                tiny=arguments.tiny,
+            )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ def first_of_31(name: str, seed: int, tiny: bool) -> Outcome:
     """Points that are lost between no distractor and 30; the accuracies are in the details."""
     training, held_out = digits()
     sequences = training_set(training, demo.TRAINED_TO, TINY if tiny else demo.SEQUENCES, seed)
-    settings = demo.MODELS[name] | ({"epochs": 1, "hidden_size": 8} if tiny else {})
+    settings = demo.MODELS[name] | {"threads": torch.get_num_threads()}
+    if tiny:
+        settings |= {"epochs": 1, "hidden_size": 8}
     trial = demo.run_trial(settings, sequences, held_out, seed=seed)
     accuracy = dict(zip(demo.DISTRACTORS, trial.accuracy, strict=True))
     details = {f"N={distractors}": 100 * share for distractors, share in accuracy.items()}

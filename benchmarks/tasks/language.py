@@ -86,10 +86,13 @@ def wikitext_run(seed: int, tiny: bool) -> Outcome:
 CHARACTERS: dict[str, Any] = {
     "level": "char",
     "hidden_size": 512,
+    "embedding_size": 64,
     "dropout": 0.3,
-    "batch_size": 32,
-    "steps": 128,
-    "epochs": 10,
+    "batch_size": 16,
+    "steps": 64,
+    "epochs": 7,
+    "learning_rate": 4e-3,
+    "average": 0.998,
     "validation_fraction": 0.0,
 }
 WORDS: dict[str, Any] = {
