@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -22,6 +23,7 @@ QUICK: dict[str, Any] = {
 NOT_HERE = {
     "check_array_api_input": "needs SCIPY_ARRAY_API=1, and is about estimators that keep an array on its device",
     "check_dataframe_column_names_consistency": "needs pandas",
+    "check_classifier_data_not_an_array": "its second half needs pandas; the first is the last test below",
 }
 
 
@@ -44,3 +46,23 @@ def test_keeps_the_conventions(check: Any) -> None:
 
 def test_nearly_all_checks_run() -> None:
     assert len(CHECKS) >= 45
+
+
+class ArrayLike:
+    """Neither array nor list, but convertible."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype=dtype)
+
+
+def test_what_converts_to_an_array_is_read_as_one() -> None:
+    table = np.array([[3, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 1]] * 5, dtype=float)
+    labels = np.array([1, 1, 1, 2, 2, 2] * 5)
+    found = [
+        Classifier(**QUICK).fit(X, y).predict(X)
+        for X, y in ((table, labels), (ArrayLike(table), ArrayLike(labels)))
+    ]
+    np.testing.assert_array_equal(*found)

@@ -15,6 +15,7 @@ QUICK: dict[str, Any] = {
     "bidirectional": False,
     "pooling": "last",
     "validation_fraction": 0.0,
+    "threads": 1,
 }
 
 
