@@ -1,4 +1,4 @@
-"""`python -m benchmarks.tasks NAME ... [--seeds 0 1 2]`; NAME `all` runs every one, `table` prints README's table."""
+"""`python -m benchmarks.tasks NAME ... [--seeds 0 1 2]`; NAME `all` runs every one, `readme` writes README's tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.tasks.harness import measure
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__)
-    parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all", "table"], metavar="NAME")
+    parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all", "readme"], metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2, help="of one seed")
     parser.add_argument("--jobs", type=int, default=1, help="seeds that run side by side")
@@ -21,8 +21,8 @@ def main() -> None:
     arguments = parser.parse_args()
     names = list(BENCHMARKS) if "all" in arguments.names else arguments.names
     for name in names:
-        if name == "table":
-            print(table.markdown())
+        if name == "readme":
+            table.write_readme()
         else:
             measure(
                 BENCHMARKS[name],

@@ -24,7 +24,7 @@ def eye(tiny: bool) -> dict[str, float]:
 
 
 def first_of_31(name: str, seed: int, tiny: bool) -> Outcome:
-    """Points that are lost between no distractor and 30; the accuracies are in the details."""
+    """Accuracy in percent after 30 distractors; that at each other number of them is in the details."""
     training, held_out = digits()
     sequences = training_set(training, demo.TRAINED_TO, TINY if tiny else demo.SEQUENCES, seed)
     settings = demo.MODELS[name] | {"threads": torch.get_num_threads()}
@@ -34,7 +34,7 @@ def first_of_31(name: str, seed: int, tiny: bool) -> Outcome:
     accuracy = dict(zip(demo.DISTRACTORS, trial.accuracy, strict=True))
     details = {f"N={distractors}": 100 * share for distractors, share in accuracy.items()}
     return Outcome(
-        100 * (accuracy[0] - accuracy[demo.TRAINED_TO]),
+        100 * accuracy[demo.TRAINED_TO],
         trial.seconds,
         trial.model.training_summary_["parameters"],
         details | {"reach before": _steps(trial.before), "reach after": _steps(trial.after)},
@@ -92,16 +92,17 @@ PIXELS: dict[str, Any] = {
 
 
 def _first(name: str, short: str) -> Benchmark:
+    """Only the model that was told to remember owes anything: at most 3 points less than without distractors."""
     return Benchmark(
         name=f"first_of_31_{short}",
         title=f"handwritten digits, the first of 31: {name}",
-        metric="points lost from N = 0 to N = 30",
-        must=3.0,
-        aim=3.0,
-        higher_is_better=False,
+        metric="held-out accuracy, %",
+        must=(lambda baselines, details: details["N=0"] - 3) if name == demo.KEPT else None,
+        aim=None,
+        higher_is_better=True,
         baselines=eye,
         run=lambda seed, tiny: first_of_31(name, seed, tiny),
-        model=f"{name}, 64 units",
+        model=f"{name}, {demo.BUDGET['hidden_size']} units",
     )
 
 

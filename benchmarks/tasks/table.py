@@ -1,38 +1,88 @@
-"""README's table of results, made from the newest row of each results/*.csv; nothing in it is typed by hand."""
+"""README's tables, made from the newest row of each results/*.csv; nothing in them is typed by hand."""
 
 from __future__ import annotations
 
 import csv
+import re
 
+from benchmarks.record import ROOT
 from benchmarks.tasks.catalogue import BENCHMARKS
 from benchmarks.tasks.harness import RESULTS, Benchmark
+from storyline.cli.demo import DISTRACTORS
 
+README = ROOT / "README.md"
 HEAD = (
-    "| data | trivial baseline, same run | must | measured (mean of the seeds ± spread) | aim | s a seed | model |\n"
+    "| data, metric | trivial baseline, same run | must | measured, mean ± spread | aim | s a seed | model |\n"
     "|---|---|---|---|---|---|---|"
 )
+DEMO = ("first_of_31_rnn", "first_of_31_lstm_torch", "first_of_31_lstm_remember")
 
 
-def markdown() -> str:
+def results_table() -> str:
     """A row a benchmark; one that was not run says so."""
     return "\n".join([HEAD, *(_row(benchmark) for benchmark in BENCHMARKS.values())])
 
 
-def _row(benchmark: Benchmark) -> str:
+def demo_table() -> str:
+    """Accuracy over the number of distractors, and the reach of the gradient, of the three models of the demo."""
+    names = [*(f"N={distractors}" for distractors in DISTRACTORS), "reach before", "reach after"]
+    lines = ["| model | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    for name in DEMO:
+        row = _newest(BENCHMARKS[name])
+        if row is None:
+            return "not measured"
+        details = _pairs(row["details"])
+        cells = " | ".join(
+            f"{details[column]:.1f}" if column[0] == "N" else f"{details[column]:.0f}" for column in names
+        )
+        lines.append(f"| {row['model']} | {cells} |")
+    for name, value in _pairs(row["baselines"]).items():
+        label = {"logistic regression": "logistic regression on the first digit alone"}.get(name, name)
+        lines.append(f"| {label} | " + " | ".join(f"{value:.1f}" for _ in DISTRACTORS) + " | | |")
+    return "\n".join(lines)
+
+
+def write_readme() -> None:
+    """Put both tables between their marks in README.md."""
+    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def with_tables(text: str) -> str:
+    for mark, table in (("results", results_table()), ("demo", demo_table())):
+        text = re.sub(
+            rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)",
+            lambda found, t=table: f"{found[1]}{t}\n{found[2]}",
+            text,
+            flags=re.S,
+        )
+    return text
+
+
+def _newest(benchmark: Benchmark) -> dict[str, str] | None:
     path = RESULTS / f"{benchmark.name}.csv"
     if not path.is_file():
-        return f"| {benchmark.title} | | | not measured | | | |"
+        return None
     with path.open(newline="", encoding="utf-8") as file:
-        row = list(csv.DictReader(file))[-1]
-    mean, must = float(row["mean"]), float(row["must"])
-    reached = mean >= must if benchmark.higher_is_better else mean <= must
-    baselines = ", ".join(
-        f"{name} {float(value):.4g}"
-        for name, value in (part.rsplit(": ", 1) for part in row["baselines"].split("; "))
-    )
-    measured = f"**{mean:.4g}** ± {float(row['spread']):.2g}" + ("" if reached else " (falls short)")
-    sign = "≥" if benchmark.higher_is_better else "≤"
+        return list(csv.DictReader(file))[-1]
+
+
+def _pairs(text: str) -> dict[str, float]:
+    return {name: float(value) for name, value in (part.rsplit(": ", 1) for part in text.split("; "))}
+
+
+def _row(benchmark: Benchmark) -> str:
+    row = _newest(benchmark)
+    if row is None:
+        return f"| {benchmark.title} | | | not measured | | | |"
+    mean, sign = float(row["mean"]), "≥" if benchmark.higher_is_better else "≤"
+    short, wanted = "", ""
+    if row["must"]:
+        must = float(row["must"])
+        reached = mean >= must if benchmark.higher_is_better else mean <= must
+        short, wanted = "" if reached else ", falls short", f"{sign} {must:.4g}"
+    baselines = ", ".join(f"{name} {value:.4g}" for name, value in _pairs(row["baselines"]).items())
+    measured = f"**{mean:.4g}** ± {float(row['spread']):.2g}{short}"
     return (
-        f"| {benchmark.title}, {row['metric']} | {baselines} | {sign} {must:.4g} | {measured} | {row['aim']} "
-        f"| {float(row['seconds_per_seed']):.0f} | {row['model']} |"
+        f"| {benchmark.title}; {row['metric']} | {baselines} | {wanted} | {measured} "
+        f"| {row['aim']} | {float(row['seconds_per_seed']):.0f} | {row['model']} |"
     )
