@@ -59,6 +59,7 @@ def measure(
     threads  of a seed; jobs: seeds that run side by side, in processes of their own
     """
     torch.set_num_threads(threads)
+    place = surroundings()  # of the code that runs, whatever is committed meanwhile
     began = time.perf_counter()
     baselines = benchmark.baselines(tiny)
     for name, value in baselines.items():
@@ -72,7 +73,7 @@ def measure(
             f"{benchmark.name}: seed {seed}: {outcome.value:.4f} in {outcome.seconds:.0f} s  {more}",
             flush=True,
         )
-    row = summarise(benchmark, baselines, baseline_seconds, seeds, outcomes)
+    row = summarise(benchmark, baselines, baseline_seconds, seeds, outcomes) | place
     if not tiny:
         append_row(RESULTS / f"{benchmark.name}.csv", row)
     return row
@@ -129,5 +130,4 @@ def summarise(
         "threads": torch.get_num_threads(),
         "model": benchmark.model,
         "details": "; ".join(f"{name}: {value}" for name, value in details.items()),
-        **surroundings(),
     }
