@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -83,7 +83,7 @@ def _outcomes(
     benchmark: Benchmark, seeds: list[int], threads: int, jobs: int, tiny: bool
 ) -> Iterator[Outcome]:
     if jobs == 1:
-        yield from (benchmark.run(seed, tiny) for seed in seeds)
+        yield from (_one(benchmark.name, seed, threads, tiny) for seed in seeds)
         return
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         count = len(seeds)
@@ -91,11 +91,14 @@ def _outcomes(
 
 
 def _one(name: str, seed: int, threads: int, tiny: bool) -> Outcome:
+    """One seed, with the processor's seconds of all its threads, evaluation included, among the details."""
     # By its name, because functions do not travel to another process.
     from benchmarks.tasks.catalogue import BENCHMARKS
 
     torch.set_num_threads(threads)
-    return BENCHMARKS[name].run(seed, tiny)
+    began = time.process_time()
+    outcome = BENCHMARKS[name].run(seed, tiny)
+    return replace(outcome, details=outcome.details | {"cpu seconds": time.process_time() - began})
 
 
 def summarise(
