@@ -34,7 +34,7 @@ def softmax_regression(tiny: bool) -> dict[str, float]:
     (x, y), (x_test, y_test) = images("train"), images("t10k")
     if tiny:
         x, y = x[:TINY], y[:TINY]
-    model = LogisticRegression(C=0.1, max_iter=60, tol=1e-3)
+    model = LogisticRegression(C=0.1, max_iter=300, tol=1e-3)
     model.fit(x.reshape(len(x), -1), y)
     return {"softmax regression": 100 * float(model.score(x_test.reshape(len(x_test), -1), y_test))}
 
