@@ -61,14 +61,18 @@ class Disk:
             monkeypatch.setattr(os, name, self._watched(name))
         monkeypatch.setattr(os, "open", self._open)
 
-    def after_power_cut(self, place: Path, *, entries_lost: bool) -> Path:
-        """What a power cut now would leave: contents not synced are lost, entries not synced perhaps."""
-        live = (
-            {path.name: path.stat().st_ino for path in self.folder.iterdir()} if self.folder.is_dir() else {}
-        )
+    def after_power_cut(self, place: Path, *, survives: Callable[[str], bool]) -> Path:
+        """What a power cut now would leave: contents not synced are lost.
+
+        A change of an entry that its folder's fsync has not covered is there where its name `survives`: a file
+        system may bring changes to the disk in any order. A rename is one change, so NAME and NAME.new share a fate.
+        """
+        live = {path.name: path.stat().st_ino for path in self.folder.iterdir() if path.is_file()}
         self.original["mkdir"](place)
-        for name, inode in (self.entries if entries_lost else live).items():
-            (place / name).write_bytes(self.contents.get(inode, b""))
+        for name in live.keys() | self.entries.keys():
+            inode = (live if survives(name.removesuffix(".new")) else self.entries).get(name)
+            if inode is not None:
+                (place / name).write_bytes(self.contents.get(inode, b""))
         return place
 
     def close(self) -> None:

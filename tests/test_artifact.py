@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +168,19 @@ def test_a_second_kill_while_the_first_is_settled_loses_nothing(tmp_path: Path) 
     pytest.fail("the save never came to its end")
 
 
-@pytest.mark.parametrize("entries_lost", [False, True], ids=["entries kept", "entries lost"])
+POWER_CUTS: dict[str, Callable[[str], bool]] = {
+    "all changes of entries kept": lambda name: True,
+    "all lost": lambda name: False,
+    "the manifest's lost": lambda name: name != "manifest.json",
+    "all but the manifest's lost": lambda name: name == "manifest.json",
+    "the weights' lost": lambda name: name != "model.safetensors",
+    "all but the weights' lost": lambda name: name == "model.safetensors",
+}
+
+
+@pytest.mark.parametrize("survives", POWER_CUTS.values(), ids=POWER_CUTS)
 def test_a_power_cut_at_any_operation_leaves_the_old_model_or_the_new(
-    tmp_path: Path, entries_lost: bool
+    tmp_path: Path, survives: Callable[[str], bool]
 ) -> None:
     whole = tmp_path / "whole"
     artifact.save(whole, **a_model(1))
@@ -183,7 +194,7 @@ def test_a_power_cut_at_any_operation_leaves_the_old_model_or_the_new(
                 done = True
             except Died:
                 done = False
-            left = watched.after_power_cut(tmp_path / f"{number} cut", entries_lost=entries_lost)
+            left = watched.after_power_cut(tmp_path / f"{number} cut", survives=survives)
         found = artifact.load(left)
         states.add(is_model(found, a_model(2)))
         assert is_model(found, a_model(2)) or is_model(found, a_model(1))
