@@ -185,6 +185,6 @@ def test_japanese_vowels_beat_chance_by_far(data_folder) -> None:
         ]
         return series, [label for _, label in rows]
 
-    model = Classifier(hidden_size=32, epochs=15, threads=2).fit(*read("TRAIN"))
+    model = Classifier(hidden_size=32, epochs=30, threads=2).fit(*read("TRAIN"))
     assert model.score(*read("TEST")) > 0.85
     assert model.n_features_in_ == 12

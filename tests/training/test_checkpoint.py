@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -104,6 +105,29 @@ def test_where_every_generation_is_damaged_it_is_said(tmp_path: Path) -> None:
 def test_a_death_before_the_first_steps_is_a_beginning(tmp_path: Path, at: int) -> None:
     dead_run(tmp_path / "run", at=at)
     assert ResumeEvent(0, False) in finished_like_one_never_stopped(tmp_path / "run")
+
+
+class Worsens(Dies):
+    """By its own measure the first validation is the best, so that patience runs out."""
+
+    mode: Literal["max"] = "max"
+
+
+def test_a_death_in_any_step_changes_nothing_of_early_stopping(tmp_path: Path) -> None:
+    now = settings(epochs=9, patience=3, checkpoint_every=3, average=0.9, validate_every=7)
+    never = Worsens()
+    never.at = 0
+    whole = train(never, now, folder=tmp_path / "never stopped")
+    assert (whole.steps, whole.stopped_early) == (28, True)
+    for at in range(1, 29, 2):
+        folder = tmp_path / str(at)
+        dying, resumed = Worsens(), Worsens()
+        dying.at, resumed.at = at, 0
+        with pytest.raises(Died):
+            train(dying, now, folder=folder)
+        assert comparable(train(resumed, now, folder=folder, resume=True)) == comparable(whole)
+        assert same(weights(resumed), weights(never))
+        assert same(newest(folder).tensors, newest(tmp_path / "never stopped").tensors)
 
 
 def test_resuming_what_was_never_begun_begins_it(tmp_path: Path) -> None:

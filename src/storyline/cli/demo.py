@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -158,13 +160,20 @@ def save(out: Path, model: Classifier, held_out: Digits) -> None:
     model.save_pretrained(out / "model", documents={FINISHED: run.to_json()})
 
 
-def _next(console: Console, out: Path, seconds: float) -> None:
-    console.print(
-        f"\n{seconds:.0f} s. The model is in {out / 'model'}, the pictures in {out / 'report.html'}. Next:\n"
+def commands_to_try(out: Path) -> tuple[str, ...]:
+    """Three commands, with the program spelled as this shell finds it."""
+    called = Path(sys.argv[0])
+    found = shutil.which("storyline")
+    program = "storyline" if found and called.exists() and Path(found).samefile(called) else str(called)
+    return (
+        f"{program} evaluate {out}/model {out}/held_out.jsonl",
+        f"{program} memory {out}/model {out}/held_out.jsonl --out {out}/memory.html",
+        f"{program} train classify --help",
     )
-    for command in (
-        f"storyline evaluate {out}/model {out}/held_out.jsonl",
-        f"storyline memory {out}/model {out}/held_out.jsonl --out {out}/memory.html",
-        "storyline train classify --help",
-    ):
+
+
+def _next(console: Console, out: Path, seconds: float) -> None:
+    saved = f"The model is in {out / 'model'}, the pictures in {out / 'report.html'}."
+    console.print(f"\n{seconds:.0f} s. {saved} Next:\n", highlight=False)
+    for command in commands_to_try(out):
         console.print(f"  {command}", highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storyline.cli.demo import DISTRACTORS, KEPT, LONGEST, TRAINED_TO
+from storyline.cli.demo import DISTRACTORS, KEPT, LONGEST, TRAINED_TO, commands_to_try
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,13 +46,12 @@ def _reach(reach: object) -> str:
 
 def sentence(trials: Mapping[str, Trial]) -> str:
     """What was measured, in words; nothing is said that the numbers do not say."""
-    parts = []
-    for name, trial in trials.items():
-        near, far = trial.accuracy[0], trial.accuracy[DISTRACTORS.index(TRAINED_TO)]
-        parts.append(
-            f"{name}: {100 * near:.0f} % right at once, {100 * far:.0f} % after {LONGEST - 8} more steps"
-        )
-    return "; ".join(parts) + "."
+    far = DISTRACTORS.index(TRAINED_TO)
+    parts = [
+        f"{name} {100 * trial.accuracy[far]:.0f} % right ({100 * trial.accuracy[0]:.0f} % at once)"
+        for name, trial in trials.items()
+    ]
+    return f"After {LONGEST - 8} more steps: {', '.join(parts)}; chance is {100 * CHANCE:.0f} %."
 
 
 def print_results(console: Console, trials: Mapping[str, Trial], ceiling: float) -> None:
@@ -105,15 +104,7 @@ def write_report(out: Path, trials: Mapping[str, Trial], ceiling: float) -> None
         Section("In pictures", pictures),
         Section(
             "Try next",
-            [
-                Commands(
-                    (
-                        f"storyline evaluate {out}/model {out}/held_out.jsonl",
-                        f"storyline memory {out}/model {out}/held_out.jsonl --out {out}/memory.html",
-                        "storyline train classify --help",
-                    )
-                )
-            ],
+            [Commands(commands_to_try(out))],
         ),
     ]
     write_page(

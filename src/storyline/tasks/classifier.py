@@ -63,8 +63,9 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
     max_vocabulary       at most so many words; None: all (subword: the encoder's own default)
     embedding_size       size of the vector of a word
     word_dropout         a: in training a word of count n becomes <unk> with probability a / (a + n)
-    dropout              of the embedded words and of the pooled state [.5; .2]
-    noise                standard deviation of Gaussian noise added to scaled series in training
+    dropout              of the embedded words and of the pooled state [.5; .5]
+    noise                standard deviation of Gaussian noise added to scaled series in training [0; .3 for fewer than
+                         5,000 series, else 0]
     label_smoothing      share of the target that is spread over all classes
     learn_initial_state  make the state before the first step a parameter
     supervise_every      also ask the head for its answer at every so many steps, from the running state;
@@ -112,7 +113,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         embedding_size: int = 128,
         word_dropout: float = 0.25,
         dropout: float | Literal["auto"] = "auto",
-        noise: float = 0.0,
+        noise: float | Literal["auto"] = "auto",
         label_smoothing: float = 0.1,
         learn_initial_state: bool = False,
         supervise_every: int | None = None,
@@ -356,6 +357,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         settings, reader = self.resolved_, self.reader_
         assert settings.pooling != "auto"
         assert settings.dropout != "auto"
+        assert settings.noise != "auto"
         assert settings.bidirectional != "auto"
         embedding = None
         if isinstance(reader, TextReader):

@@ -21,6 +21,8 @@ Steps = Annotated[int, Field(ge=3)]
 Auto = Literal["auto"]
 # How many steps a classifier of series takes where its epochs are "auto".
 _SERIES_STEPS = 1500
+# Below so many series noise makes up for what is missing.
+_FEW_SERIES = 5_000
 # From how many words on a language model's softmax is sampled where that is "auto".
 _MANY_WORDS = 5_000
 Named = TypeVar("Named", bound="ModelSettings")
@@ -70,7 +72,7 @@ class ClassifierSettings(ModelSettings):
     max_vocabulary: PositiveInt | None
     embedding_size: PositiveInt
     word_dropout: Annotated[float, Field(ge=0)]
-    noise: Annotated[float, Field(ge=0)]
+    noise: Annotated[float, Field(ge=0)] | Auto
     label_smoothing: Share
     supervise_every: PositiveInt | None
     supervise_weight: PositiveFloat
@@ -178,7 +180,8 @@ def resolve_classifier(
     become: dict[str, Any] = {
         "bidirectional": not one_way,
         "pooling": "last" if one_way else "max",
-        "dropout": 0.5 if text else 0.2,
+        "dropout": 0.5,
+        "noise": 0.3 if not text and examples < _FEW_SERIES else 0.0,
         "epochs": 15 if text else min(100, max(10, passes)),
         "batch_size": batch_size,
         "learning_rate": 0.002 if text else 0.003,
