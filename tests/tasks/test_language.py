@@ -163,7 +163,7 @@ SENTENCES = ["the cat sat on the mat", "the dog sat on the log", "a bird sang in
 )
 def test_every_level_and_head_learns_documents(more: dict[str, Any], tmp_path, monkeypatch) -> None:
     # An adaptive head needs more words than its first cutoff.
-    monkeypatch.setattr("storyline.tasks.language._CUTOFFS", (6,))
+    monkeypatch.setattr("storyline.tasks.language_network._CUTOFFS", (6,))
     model = LanguageModel(**QUICK | {"batch_size": 4} | more).fit(SENTENCES)
     result = model.evaluate(SENTENCES[:3])
     uniform = math.log(model.encoder_.size)

@@ -11,7 +11,7 @@ from learnable import after_a_digit
 
 from storyline.data import read_table, tagged
 from storyline.tasks import Tagger, load
-from storyline.tasks.tagger_network import LONGEST_WORD
+from storyline.tasks.sentences import LONGEST_WORD
 
 QUICK: dict[str, Any] = {
     "hidden_size": 16,

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import f1_score
 from sklearn.utils import Tags
@@ -16,12 +15,12 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from storyline.artifact import Artifact
 from storyline.data import split_validation
-from storyline.layers import TokenEmbedding
 from storyline.tasks.classifier_network import (
     ClassifierProgram,
     SequenceClassifier,
     log_probabilities,
     mean_loss,
+    new_classifier,
 )
 from storyline.tasks.classifier_probe import probe_classifier
 from storyline.tasks.estimator import (
@@ -29,7 +28,6 @@ from storyline.tasks.estimator import (
     SequenceEstimator,
     StrPath,
     measuring,
-    recurrent,
     reproducible,
     steps_to_remember,
     take_weights,
@@ -217,19 +215,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
                 f"y holds one class, {self.classes_.tolist()[0]!r}; a classifier needs at least two"
             )
         rows, held_out = _split(targets, settings, validation is not None)
-        vectors = None
-        if before is not None:
-            if unlabelled is not None:
-                raise ValueError(
-                    "unlabelled texts were given to a warm start, which keeps its words; leave them out"
-                )
-        elif kind == "text":
-            encoder, vectors = learn_vocabulary([raw[row] for row in rows], unlabelled, settings)
-            self.reader_ = TextReader(encoder)
-        elif unlabelled is not None:
-            raise ValueError("unlabelled texts were given, but X holds series; leave unlabelled out")
-        else:
-            self.reader_ = SeriesReader.fitted(raw, rows)
+        vectors = self._learn_reader(raw, rows, kind, unlabelled, settings, warm=before is not None)
         everything = replace(self.reader_.read(raw, kind), targets=targets)
         validating = everything.take(held_out) if len(held_out) else None
         if validation is not None:
@@ -295,6 +281,29 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         sequences = self._read(X) if y is None else self._read_labelled(X, y)
         return probe_classifier(self.network_, self._built(), sequences, sample, seed)
 
+    def _learn_reader(
+        self,
+        raw: Any,
+        rows: np.ndarray,
+        kind: Kind,
+        unlabelled: Sequence[str] | None,
+        settings: ClassifierSettings,
+        *,
+        warm: bool,
+    ) -> np.ndarray | None:
+        """Set `reader_` from the training rows, but in a warm start; first word vectors where texts teach them."""
+        if unlabelled is not None and (warm or kind != "text"):
+            why = "to a warm start, which keeps its words" if warm else "and X holds series"
+            raise ValueError(f"unlabelled texts were given {why}; leave unlabelled out")
+        if warm:
+            return None
+        if kind != "text":
+            self.reader_ = SeriesReader.fitted(raw, rows)
+            return None
+        encoder, vectors = learn_vocabulary([raw[row] for row in rows], unlabelled, settings)
+        self.reader_ = TextReader(encoder)
+        return vectors
+
     def _checked(self, X: Any, y: Any, kind: Kind) -> tuple[Any, np.ndarray]:
         """X and y of fit; scikit-learn's own checks where X is a table."""
         if kind == "table":
@@ -354,32 +363,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         )
 
     def _new_network(self, vectors: np.ndarray | None = None) -> SequenceClassifier:
-        settings, reader = self.resolved_, self.reader_
-        assert settings.pooling != "auto"
-        assert settings.dropout != "auto"
-        assert settings.noise != "auto"
-        assert settings.bidirectional != "auto"
-        embedding = None
-        if isinstance(reader, TextReader):
-            embedding = TokenEmbedding(
-                reader.encoder.size,
-                settings.embedding_size,
-                unknown_id=reader.encoder.unknown_id,
-                counts=torch.from_numpy(reader.encoder.counts),
-                word_dropout=settings.word_dropout,
-                pad_id=reader.encoder.pad_id,
-                vectors=None if vectors is None else torch.from_numpy(vectors),
-            )
-        size = settings.embedding_size if isinstance(reader, TextReader) else reader.channels
-        layer = recurrent(settings, size, bidirectional=settings.bidirectional, dropout=settings.dropout)
-        return SequenceClassifier(
-            embedding,
-            layer,
-            len(self.classes_),
-            pooling=settings.pooling,
-            dropout=settings.dropout,
-            noise=settings.noise,
-        )
+        return new_classifier(self.resolved_, self.reader_, len(self.classes_), vectors)
 
     def _documents(self) -> dict[str, Any]:
         return {

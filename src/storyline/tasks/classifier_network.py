@@ -12,7 +12,9 @@ from torch.nn import functional
 
 from storyline.data import Batch, ragged_order
 from storyline.layers import GRU, LSTM, RNN, LinearHead, Pooling, TokenEmbedding, pool
-from storyline.tasks.readers import Sequences
+from storyline.tasks.estimator import recurrent
+from storyline.tasks.readers import Reader, Sequences, TextReader
+from storyline.tasks.settings import ClassifierSettings
 
 
 class SequenceClassifier(nn.Module):
@@ -65,6 +67,35 @@ class SequenceClassifier(nn.Module):
         pooled = pool(states, lengths, self.pooling, bidirectional=self.layer.bidirectional)
         scores: Tensor = self.head(pooled)
         return scores
+
+
+def new_classifier(
+    settings: ClassifierSettings, reader: Reader, classes: int, vectors: np.ndarray | None
+) -> SequenceClassifier:
+    """The network that resolved settings ask for, with its initial weights; draws from torch's generator.
+
+    vectors  (words, embedding_size): where the word vectors start, None: at random
+    """
+    assert settings.pooling != "auto"
+    assert settings.dropout != "auto"
+    assert settings.noise != "auto"
+    assert settings.bidirectional != "auto"
+    embedding = None
+    if isinstance(reader, TextReader):
+        embedding = TokenEmbedding(
+            reader.encoder.size,
+            settings.embedding_size,
+            unknown_id=reader.encoder.unknown_id,
+            counts=torch.from_numpy(reader.encoder.counts),
+            word_dropout=settings.word_dropout,
+            pad_id=reader.encoder.pad_id,
+            vectors=None if vectors is None else torch.from_numpy(vectors),
+        )
+    size = settings.embedding_size if isinstance(reader, TextReader) else reader.channels
+    layer = recurrent(settings, size, bidirectional=settings.bidirectional, dropout=settings.dropout)
+    return SequenceClassifier(
+        embedding, layer, classes, pooling=settings.pooling, dropout=settings.dropout, noise=settings.noise
+    )
 
 
 class Batches(Sequence[Batch]):

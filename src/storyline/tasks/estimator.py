@@ -79,7 +79,8 @@ class SequenceEstimator(BaseEstimator, ABC, Generic[Network]):  # type: ignore[m
     def initial_network(self) -> Network:
         """The network as it was before training, bit for bit: built again from the seed.
 
-        Only word vectors learned from `unlabelled` texts are not in it: the embedding is then as drawn.
+        Word vectors that came from texts are not in it: the embedding is then as drawn. After a warm start it is
+        what the seed gives, not what the fit before had learned.
         """
         check_is_fitted(self)
         return self._built()

@@ -11,27 +11,22 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
-from storyline.data import TextEncoder, WordEncoder, ppmi_vectors, text_encoder
-from storyline.layers import AdaptiveHead, LinearHead, SampledHead, TiedHead, TokenEmbedding
+from storyline.data import TextEncoder, WordEncoder, ppmi_vectors
+from storyline.tasks.documents import Text, check_documents, encode_documents, hold_out_end, new_encoder
 from storyline.tasks.estimator import (
     Listeners,
     SequenceEstimator,
     StrPath,
     measuring,
-    recurrent,
     reproducible,
     steps_to_remember,
 )
 from storyline.tasks.generation import Sampling, continue_ids, spell_words, warmed
-from storyline.tasks.language_network import LanguageProgram, NextToken, read_loss
+from storyline.tasks.language_network import LanguageProgram, NextToken, new_language_network, read_loss
 from storyline.tasks.language_probe import probe_language
 from storyline.tasks.probe import MemoryProbe
 from storyline.tasks.settings import LanguageModelSettings, check_settings, resolve_language
 
-Text = str | Sequence[str]
-# Adaptive softmax: the most frequent words, and ranges of rarer ones (Grave et al. 2017).
-_CUTOFFS = (2_000, 10_000, 50_000)
-_SUBWORDS = 2_000
 # Beam and longest spelling, in characters, of the search for words.
 _BEAM, _LONGEST_WORD = 32, 24
 
@@ -182,9 +177,11 @@ class LanguageModel(SequenceEstimator[NextToken]):
         Raises ValueError for a setting that does not fit, and for a text that is empty or too short for its streams.
         """
         settings = check_settings(LanguageModelSettings, self.get_params(deep=False))
-        documents = _documents(X)
-        training, held_out = _cut(documents, 0.0 if validation is not None else settings.validation_fraction)
-        self.encoder_ = _encoder(settings).fit(training)
+        documents = check_documents(X)
+        training, held_out = hold_out_end(
+            documents, 0.0 if validation is not None else settings.validation_fraction
+        )
+        self.encoder_ = new_encoder(settings).fit(training)
         self.many_ = len(documents) > 1
         self.resolved_ = resolve_language(
             settings,
@@ -193,7 +190,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
             validated=validation is not None or bool(held_out),
         )
         ids = self._ids(training)
-        checked = self._ids(_documents(validation) if validation is not None else held_out)
+        checked = self._ids(check_documents(validation) if validation is not None else held_out)
         self.unknown_ = (self.encoder_.unknown(checked), len(checked))
         vectors = self._word_vectors(ids) if self.resolved_.word_vectors else None
         with reproducible(settings.seed):
@@ -224,7 +221,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         n, unknown          tokens scored, and how many of all were unknown (scored as <unk>)
         """
         check_is_fitted(self)
-        documents = _documents(X)
+        documents = check_documents(X)
         ids = self._ids(documents)
         if len(ids) < 2:
             raise ValueError(
@@ -312,7 +309,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         """The model and windows of a text, for the instruments of memory; losses are always known."""
         check_is_fitted(self)
         return probe_language(
-            self.network_, self._built(), self._ids(_documents(X)), self.resolved_.steps, sample, seed
+            self.network_, self._built(), self._ids(check_documents(X)), self.resolved_.steps, sample, seed
         )
 
     def _spelled(self, prefix: str, ids: np.ndarray, k: int, names: list[str]) -> list[tuple[str, float]]:
@@ -355,12 +352,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         return np.array([drawn]), [drawn]
 
     def _ids(self, documents: list[str]) -> np.ndarray:
-        """One text of all documents, <end> after each where there are several."""
-        encoded = self.encoder_.encode_all(documents)
-        if len(documents) > 1:
-            end = np.array([self.encoder_.end_id], dtype=np.int64)
-            encoded = [part for ids in encoded for part in (ids, end)]
-        return np.concatenate(encoded) if encoded else np.empty(0, dtype=np.int64)
+        return encode_documents(self.encoder_, documents)
 
     def _word_vectors(self, ids: np.ndarray) -> torch.Tensor:
         assert isinstance(self.encoder_, WordEncoder)
@@ -369,45 +361,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         return torch.from_numpy(ppmi_vectors([ids], self.encoder_.vocabulary, size, seed=seed))
 
     def _new_network(self, vectors: torch.Tensor | None = None) -> NextToken:
-        settings, encoder = self.resolved_, self.encoder_
-        assert settings.embedding_size != "auto"
-        embedding = TokenEmbedding(
-            encoder.size,
-            settings.embedding_size,
-            unknown_id=encoder.unknown_id,
-            pad_id=encoder.pad_id,
-            vectors=vectors,
-        )
-        layer = recurrent(settings, settings.embedding_size, bidirectional=False, dropout=settings.dropout)
-        return NextToken(
-            embedding,
-            layer,
-            self._new_head(embedding),
-            dropout=0.0 if settings.level == "char" else settings.dropout,
-            shortcut=bool(settings.shortcut),
-        )
-
-    def _new_head(self, embedding: TokenEmbedding) -> LinearHead | TiedHead | AdaptiveHead:
-        settings, classes, dropout = self.resolved_, self.encoder_.size, self.resolved_.dropout
-        counts = torch.from_numpy(self.encoder_.counts)
-        size = settings.hidden_size + (embedding.weight.shape[1] if settings.shortcut else 0)
-        if settings.softmax == "adaptive":
-            cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff < classes]
-            return AdaptiveHead(size, classes, cutoffs, dropout=dropout)
-        head: LinearHead | TiedHead
-        if settings.softmax == "sampled":
-            head = SampledHead(
-                embedding, counts=counts, candidates=settings.candidates, input_size=size, dropout=dropout
-            )
-        elif settings.tied:
-            head = TiedHead(embedding, input_size=size, dropout=dropout)
-        else:
-            head = LinearHead(size, classes, dropout=dropout)
-        # Before it has learned anything the model foretells the frequencies of the tokens.
-        bias = head.linear.bias if isinstance(head, LinearHead) else head.bias
-        with torch.no_grad():
-            bias.copy_((counts.double() + 0.5).log() - (counts.double() + 0.5).sum().log())
-        return head
+        return new_language_network(self.resolved_, self.encoder_, vectors)
 
     def _documents(self) -> dict[str, Any]:
         return {"encoder.json": self.encoder_.to_document() | {"many": self.many_}}
@@ -419,41 +373,3 @@ class LanguageModel(SequenceEstimator[NextToken]):
     def _restore(self, documents: dict[str, Any]) -> None:
         self.many_ = documents["encoder.json"]["many"]
         self.encoder_ = TextEncoder.from_document(documents["encoder.json"])
-
-
-def _documents(X: Text) -> list[str]:
-    """X as a list of documents; ValueError for what is no text, and for an empty one."""
-    documents = [X] if isinstance(X, str) else list(X)
-    if not documents:
-        raise ValueError("X holds no text; give a string, or a list of at least one")
-    for index, document in enumerate(documents):
-        if not isinstance(document, str):
-            raise ValueError(f"X[{index}] is {type(document).__name__}; give a text, or a list of texts")
-        if not document:
-            raise ValueError(f"X[{index}] is an empty text; leave it out")
-    return documents
-
-
-def _cut(documents: list[str], fraction: float) -> tuple[list[str], list[str]]:
-    """(training, held out): the end of the text, whole documents where there are several."""
-    if fraction == 0:
-        return documents, []
-    if len(documents) > 1:
-        kept = min(len(documents) - 1, round(len(documents) * (1 - fraction)))
-        return documents[:kept], documents[kept:]
-    (text,) = documents
-    place = round(len(text) * (1 - fraction))
-    # Not in the middle of a word, where there are blanks.
-    place = text.rfind(" ", 0, place) + 1 or place
-    return [text[:place]], [text[place:]] if place < len(text) else []
-
-
-def _encoder(settings: LanguageModelSettings) -> TextEncoder:
-    options: dict[str, Any] = {"lowercase": settings.lowercase, "min_count": settings.min_count, "end": True}
-    if settings.level == "word":
-        options["whitespace"] = settings.whitespace
-    elif settings.level == "subword":
-        options |= {"max_size": _SUBWORDS, "min_count": max(2, settings.min_count)}
-    if settings.max_vocabulary is not None:
-        options["max_size"] = settings.max_vocabulary
-    return text_encoder(settings.level, **options)

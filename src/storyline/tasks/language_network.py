@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from storyline.data import stream_chunks
+from storyline.data import TextEncoder, stream_chunks
 from storyline.layers import (
     GRU,
     LSTM,
@@ -16,11 +16,16 @@ from storyline.layers import (
     AdaptiveHead,
     LinearHead,
     LockedDropout,
+    SampledHead,
     TiedHead,
     TokenEmbedding,
 )
+from storyline.tasks.estimator import recurrent
+from storyline.tasks.settings import LanguageModelSettings
 
 Carry = dict[str, Tensor]
+# Adaptive softmax: the most frequent words, and ranges of rarer ones (Grave et al. 2017).
+_CUTOFFS = (2_000, 10_000, 50_000)
 Chunk = tuple[Tensor, Tensor]
 # The share of streams that begin a chunk with a fresh state: else the model would meet the beginning of a text but
 # once a pass, and have nothing to say after a short prompt.
@@ -77,6 +82,55 @@ class NextToken(nn.Module):
 
     def _carry(self, state: Tensor | tuple[Tensor, ...]) -> Carry:
         return {"h": state} if isinstance(state, Tensor) else {"h": state[0], "c": state[1]}
+
+
+def new_language_network(
+    settings: LanguageModelSettings, encoder: TextEncoder, vectors: Tensor | None
+) -> NextToken:
+    """The network that resolved settings ask for, with its initial weights; draws from torch's generator.
+
+    vectors  (tokens, embedding_size): where the token vectors start, None: at random
+    """
+    assert settings.embedding_size != "auto"
+    embedding = TokenEmbedding(
+        encoder.size,
+        settings.embedding_size,
+        unknown_id=encoder.unknown_id,
+        pad_id=encoder.pad_id,
+        vectors=vectors,
+    )
+    layer = recurrent(settings, settings.embedding_size, bidirectional=False, dropout=settings.dropout)
+    return NextToken(
+        embedding,
+        layer,
+        _new_head(settings, torch.from_numpy(encoder.counts), embedding),
+        dropout=0.0 if settings.level == "char" else settings.dropout,
+        shortcut=bool(settings.shortcut),
+    )
+
+
+def _new_head(
+    settings: LanguageModelSettings, counts: Tensor, embedding: TokenEmbedding
+) -> LinearHead | TiedHead | AdaptiveHead:
+    classes, dropout = len(counts), settings.dropout
+    size = settings.hidden_size + (embedding.weight.shape[1] if settings.shortcut else 0)
+    if settings.softmax == "adaptive":
+        cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff < classes]
+        return AdaptiveHead(size, classes, cutoffs, dropout=dropout)
+    head: LinearHead | TiedHead
+    if settings.softmax == "sampled":
+        head = SampledHead(
+            embedding, counts=counts, candidates=settings.candidates, input_size=size, dropout=dropout
+        )
+    elif settings.tied:
+        head = TiedHead(embedding, input_size=size, dropout=dropout)
+    else:
+        head = LinearHead(size, classes, dropout=dropout)
+    # Before it has learned anything the model foretells the frequencies of the tokens.
+    bias = head.linear.bias if isinstance(head, LinearHead) else head.bias
+    with torch.no_grad():
+        bias.copy_((counts.double() + 0.5).log() - (counts.double() + 0.5).sum().log())
+    return head
 
 
 class LanguageProgram:

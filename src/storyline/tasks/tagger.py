@@ -25,17 +25,10 @@ from storyline.tasks.estimator import (
     steps_to_remember,
 )
 from storyline.tasks.probe import MemoryProbe
+from storyline.tasks.sentences import Sentences, Tokens, check_sentences, check_tags, read_sentences
 from storyline.tasks.settings import TaggerSettings, check_settings
-from storyline.tasks.tagger_network import (
-    Sentences,
-    TaggerProgram,
-    TokenTagger,
-    log_probabilities,
-    read_sentences,
-)
+from storyline.tasks.tagger_network import TaggerProgram, TokenTagger, log_probabilities
 from storyline.tasks.tagger_probe import probe_tagger
-
-Tokens = Sequence[Sequence[str]]
 
 
 class Tagger(SequenceEstimator[TokenTagger]):
@@ -332,38 +325,3 @@ class Tagger(SequenceEstimator[TokenTagger]):
             Vocabulary.from_document(documents[name])
             for name in ("words.json", "characters.json", "tags.json")
         )
-
-
-def check_sentences(X: Tokens, name: str) -> list[list[str]]:
-    """X as lists of strings, none of them empty; ValueError with the place of what is wrong."""
-    if isinstance(X, str):
-        raise ValueError(f"{name} is one string; give a list of sentences, each a list of words")
-    sentences = []
-    for index, sentence in enumerate(X):
-        if isinstance(sentence, str):
-            raise ValueError(
-                f"{name}[{index}] is a string; give a list of words, {name}[{index}].split() say"
-            )
-        words = list(sentence)
-        if not words:
-            raise ValueError(f"{name}[{index}] is an empty sentence; leave it out")
-        for place, word in enumerate(words):
-            if not isinstance(word, str) or not word:
-                raise ValueError(
-                    f"{name}[{index}][{place}] is {word!r}; give strings of at least one character"
-                )
-        sentences.append(words)
-    return sentences
-
-
-def check_tags(X: Tokens, y: Tokens) -> list[list[str]]:
-    """Y as lists of strings, as many as the words of X."""
-    tags = check_sentences(y, "y")
-    if len(X) != len(tags):
-        raise ValueError(f"X has {len(X)} sentences and y {len(tags)}; give tags for each")
-    for index, (sentence, own) in enumerate(zip(X, tags, strict=True)):
-        if len(sentence) != len(own):
-            raise ValueError(
-                f"X[{index}] has {len(sentence)} words and y[{index}] {len(own)} tags; give one for each"
-            )
-    return tags

@@ -1,9 +1,9 @@
-"""The network of a Tagger, its batches, and what training asks of it."""
+"""The network of a Tagger, and what training asks of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, overload
 
 import numpy as np
@@ -11,106 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from storyline.data import Vocabulary, collate, ragged_order
+from storyline.data import ragged_order
 from storyline.layers import GRU, LSTM, RNN, CharacterEmbedding, LinearHead, TokenEmbedding
-from storyline.tasks.inputs import lengths_of
-
-# A longer word is spelled by its first and its last characters, half of these each.
-LONGEST_WORD = 32
-
-
-@dataclass(frozen=True)
-class TaggerBatch:
-    """Sentences of a batch.
-
-    words, characters, spelled  (batch, time), (batch, time, characters), (batch, time): ids of the words and of their
-                                characters, and how many characters each word has; 0 in the padding
-    lengths                     (batch,) words of each sentence
-    targets                     (batch, time), -100 in the padding; or None
-    rows                        (batch,) the user's row of each sentence
-    """
-
-    words: Tensor
-    characters: Tensor
-    spelled: Tensor
-    lengths: Tensor
-    targets: Tensor | None
-    rows: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Sentences:
-    """Sentences as ids, with or without tags; `rows` says which of them are meant.
-
-    words     ids of the words of each sentence
-    forms     place of each word in the table of distinct forms
-    letters   (forms, characters) ids of the characters of each form, 0 beyond its end
-    spelled   (forms,) how many characters each has
-    tags      ids of the tags of each sentence, or None
-    """
-
-    words: list[np.ndarray]
-    forms: list[np.ndarray]
-    letters: np.ndarray
-    spelled: np.ndarray
-    rows: np.ndarray
-    tags: list[np.ndarray] | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Words (n,)."""
-        return lengths_of([self.words[row] for row in self.rows])
-
-    def batch(self, places: np.ndarray) -> TaggerBatch:
-        """The sentences at the given places among `rows`."""
-        rows = self.rows[places]
-        words = collate(self.words, rows, self.tags)
-        # The first form is the padding: a word of no characters.
-        forms = collate(self.forms, rows).inputs.numpy()
-        spelled = self.spelled[forms]
-        letters = self.letters[forms, : spelled.max()]
-        return TaggerBatch(
-            words.inputs,
-            torch.from_numpy(letters),
-            torch.from_numpy(spelled),
-            words.lengths,
-            words.targets,
-            words.rows,
-        )
-
-    def take(self, places: np.ndarray) -> Sentences:
-        """Only those at the given places."""
-        return replace(self, rows=self.rows[places])
-
-
-def read_sentences(
-    sentences: list[list[str]], words: Vocabulary, characters: Vocabulary, *, lowercase: bool
-) -> Sentences:
-    """Token lists as ids."""
-    forms = {
-        form: place for place, form in enumerate(sorted({word for tokens in sentences for word in tokens}), 1)
-    }
-    letters = np.zeros((len(forms) + 1, LONGEST_WORD), dtype=np.int64)
-    spelled = np.zeros(len(forms) + 1, dtype=np.int64)
-    for form, place in forms.items():
-        ids = characters.ids(shortened(form))
-        letters[place, : len(ids)], spelled[place] = ids, len(ids)
-    return Sentences(
-        [words.ids(word.lower() if lowercase else word for word in tokens) for tokens in sentences],
-        [np.array([forms[word] for word in tokens], dtype=np.int64) for tokens in sentences],
-        letters,
-        spelled,
-        np.arange(len(sentences)),
-    )
-
-
-def shortened(word: str) -> str:
-    """The characters by which a word is spelled."""
-    half = LONGEST_WORD // 2
-    return word if len(word) <= LONGEST_WORD else word[:half] + word[-half:]
+from storyline.tasks.sentences import Sentences, TaggerBatch
 
 
 class TokenTagger(nn.Module):

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from storyline.tasks.probe import MemoryProbe, equal_tails, last_state
-from storyline.tasks.tagger_network import Sentences, TokenTagger, log_probabilities
+from storyline.tasks.sentences import Sentences
+from storyline.tasks.tagger_network import TokenTagger, log_probabilities
 
 # Of the sample, the share of longest sentences on which the gradient is followed back, and at most how many.
 _LONGEST = 0.25
