@@ -104,7 +104,7 @@ WORDS: dict[str, Any] = {
     "dropout": 0.33,
     "batch_size": 64,
     "steps": 32,
-    "epochs": 3,
+    "epochs": 2,
     "learning_rate": 3e-3,
     "warmup": 0.02,
     "validation_fraction": 0.0,
