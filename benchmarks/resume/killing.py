@@ -50,24 +50,25 @@ def run_once(case: str, folder: Path, *, resume: bool, kill: Kill | None, count:
     return True
 
 
-def outcome(folder: Path) -> str:
-    """A digest of all that a run left: model, averaged and best weights, optimizer, generators, metrics.
+def outcome(folder: Path) -> dict[str, str]:
+    """Digests by name of all that a run left: model, averaged and best weights, optimizer, generators, metrics.
 
     Of seconds nothing is taken: neither the field in metrics.jsonl nor the counter.
     """
     generation = max((folder / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
-    digest = hashlib.sha256()
-    for part in (artifact.load(generation), artifact.load(folder)):
-        for name, tensor in sorted(part.tensors.items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.numpy().tobytes())
+    left: dict[str, str] = {}
+    for place, part in (("checkpoint", artifact.load(generation)), ("saved", artifact.load(folder))):
+        for name, tensor in part.tensors.items():
+            kind = f"{tensor.dtype} {tuple(tensor.shape)}".encode()
+            left[f"{place}: {name}"] = hashlib.sha256(kind + tensor.numpy().tobytes()).hexdigest()
         config = dict(part.config)
         if "counters" in config:
             config["counters"] = {k: v for k, v in config["counters"].items() if k != "seconds"}
-        digest.update(json.dumps(config, sort_keys=True).encode())
-    for line in (folder / "metrics.jsonl").read_text().splitlines():
-        digest.update(json.dumps({k: v for k, v in json.loads(line).items() if k != "seconds"}).encode())
-    return digest.hexdigest()
+        left |= {f"{place}: {name}": json.dumps(value, sort_keys=True) for name, value in config.items()}
+    for number, line in enumerate((folder / "metrics.jsonl").read_text().splitlines(), 1):
+        kept = {k: v for k, v in json.loads(line).items() if k != "seconds"}
+        left[f"metrics.jsonl, line {number}"] = json.dumps(kept)
+    return left
 
 
 def _child(case: str, folder: Path, resume: bool, kill: Kill | None, count: Path | None) -> None:

@@ -79,19 +79,20 @@ class Sequences:
         return logits
 
 
+_STREAM = TrainingSettings(
+    epochs=3, learning_rate=0.01, average=0.9, validate_every=7, log_every=2, clip_norm=0.3,
+    checkpoint_every=3, checkpoint_seconds=None, threads=1,
+)  # fmt: skip
+_SEQUENCES = TrainingSettings(
+    epochs=40, learning_rate=0.03, patience=3, schedule="one_cycle", log_every=5, clip_norm=None,
+    checkpoint_every=5, checkpoint_seconds=None, threads=1,
+)  # fmt: skip
+
 CASES: dict[str, tuple[type[Program], TrainingSettings]] = {
-    "carried state, dropout, averaging, validation amid the epoch": (
+    "carried state, dropout, averaging, validation amid the epoch": (Stream, _STREAM),
+    "early stopping, best weights restored, running statistics": (Sequences, _SEQUENCES),
+    "checkpoints by the clock": (
         Stream,
-        TrainingSettings(
-            epochs=3, learning_rate=0.01, average=0.9, validate_every=7, log_every=2, clip_norm=0.3,
-            checkpoint_every=3, checkpoint_seconds=0.05, threads=1,
-        ),
+        _STREAM.model_copy(update={"checkpoint_every": None, "checkpoint_seconds": 0.03}),
     ),
-    "early stopping, best weights restored, running statistics": (
-        Sequences,
-        TrainingSettings(
-            epochs=40, learning_rate=0.03, patience=3, schedule="one_cycle", log_every=5,
-            clip_norm=None, checkpoint_every=5, checkpoint_seconds=None, threads=1,
-        ),
-    ),
-}  # fmt: skip
+}

@@ -107,6 +107,26 @@ def test_a_death_before_the_first_steps_is_a_beginning(tmp_path: Path, at: int) 
     assert ResumeEvent(0, False) in finished_like_one_never_stopped(tmp_path / "run")
 
 
+def test_a_death_at_any_operation_of_the_last_save_leaves_metrics_and_model_whole(tmp_path: Path) -> None:
+    now = settings(max_steps=4, log_every=2)
+    never = Small()
+    whole = train(never, now, folder=tmp_path / "never stopped")
+    with disk(tmp_path / "counted") as watched:
+        train(Small(), now, folder=tmp_path / "counted")
+    last_save = watched.operations.index(
+        "mkdir", 3
+    )  # the folder, checkpoints/ and checkpoints/0/ come before
+    for number in range(last_save, len(watched.operations)):
+        folder, resumed = tmp_path / str(number), Small()
+        with disk(folder, die_at=number), pytest.raises(Died):
+            train(Small(), now, folder=folder)
+        result = train(resumed, now, folder=folder, resume=True)
+        assert comparable(result) == comparable(whole)
+        assert same(weights(resumed), weights(never))
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert lines == result.history
+
+
 class Worsens(Dies):
     """By its own measure the first validation is the best, so that patience runs out."""
 

@@ -41,6 +41,7 @@ class Record:
         if found is not None:
             self._check_same(found.config)
             state.from_checkpoint(found.config, found.tensors, device)
+            self._restore_metrics(found.text(METRICS))
             state.lines = found.text(METRICS).splitlines()
         else:
             torch.manual_seed(self.settings.seed)
@@ -80,6 +81,13 @@ class Record:
                 f"{self.folder} holds a finished model and no checkpoint; there is nothing to resume: load it"
             )
         return found
+
+    def _restore_metrics(self, text: str) -> None:
+        """Bring metrics.jsonl to the checkpoint's: a kill may have come between the two, even in the last save."""
+        assert self.folder is not None
+        path = self.folder / METRICS
+        if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+            artifact.write_whole(path, text)
 
     def _check_same(self, config: dict[str, Any]) -> None:
         began = config["settings"]
