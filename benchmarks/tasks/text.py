@@ -63,6 +63,9 @@ def classify(folder: str, settings: dict[str, Any], seed: int, tiny: bool) -> Ou
 
 
 RECIPE: dict[str, Any] = {"hidden_size": 128, "bidirectional": True, "pooling": "max", "embedding_size": 200}
+# TREC has no validation part: its epochs are fixed. SST-2's weights are those of the best epoch on its dev part.
+KINDS = RECIPE | {"epochs": 12, "validation_fraction": 0.0}
+SENTIMENT = RECIPE | {"epochs": 6}
 
 BENCHMARKS = [
     Benchmark(
@@ -73,7 +76,7 @@ BENCHMARKS = [
         aim=92.0,
         higher_is_better=True,
         baselines=lambda tiny: {"bigram logistic regression": bag_of_words("trec", tiny)},
-        run=lambda seed, tiny: classify("trec", RECIPE, seed, tiny),
+        run=lambda seed, tiny: classify("trec", KINDS, seed, tiny),
         model="bidirectional LSTM 128, max-pooling, word vectors from the text of IMDb",
     ),
     Benchmark(
@@ -84,7 +87,7 @@ BENCHMARKS = [
         aim=84.5,
         higher_is_better=True,
         baselines=lambda tiny: {"bigram naive Bayes": bag_of_words("sst2", tiny)},
-        run=lambda seed, tiny: classify("sst2", RECIPE, seed, tiny),
+        run=lambda seed, tiny: classify("sst2", SENTIMENT, seed, tiny),
         model="bidirectional LSTM 128, max-pooling, word vectors from the text of IMDb",
     ),
 ]
