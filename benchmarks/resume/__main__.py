@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--no-record", action="store_true", help="write no row")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    place = surroundings()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         file_system = _file_system(Path(folder))
@@ -39,7 +40,7 @@ def main() -> int:
             options.kills, options.saves, options.seed, Path(folder), lambda text: print(text, flush=True)
         )
     row: dict[str, object] = {
-        **surroundings(),
+        **place,
         "file_system": file_system,
         "kills": tally.kills,
         "at_operations": tally.operation_kills,
