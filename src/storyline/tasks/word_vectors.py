@@ -15,6 +15,9 @@ from storyline.tasks.settings import ClassifierSettings
 # A word of the unlabelled texts joins the vocabulary where it occurs so often, up to so many words.
 _FREQUENT = 10
 _JOINING = 20_000
+# Standard deviation of the entries of the first vectors: smaller ones reach the gates too weakly to be learned from in
+# a few thousand steps (chosen on a fifth of TREC's training part).
+_SPREAD = 0.28
 
 
 def learn_vocabulary(
@@ -40,8 +43,9 @@ def learn_vocabulary(
         )
     tokens = [encoder.tokens(text) for text in [*texts, *check_texts(unlabelled, "unlabelled")]]
     encoder = _joined(encoder, Counter(word for words in tokens for word in words))
-    vectors = ppmi_vectors(tokens, encoder.vocabulary, settings.embedding_size, seed=settings.seed)
-    return encoder, vectors
+    size = settings.embedding_size
+    vectors = ppmi_vectors(tokens, encoder.vocabulary, size, seed=settings.seed)
+    return encoder, vectors * np.float32(_SPREAD * size**0.5)
 
 
 def _joined(encoder: WordEncoder, counts: Counter[str]) -> WordEncoder:
