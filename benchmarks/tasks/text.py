@@ -26,7 +26,8 @@ Split = tuple[list[str], list[str]]
 def read(folder: str, part: str) -> Split:
     """(texts, labels) of a file whose lines are a label, a blank or tab, and a tokenised text."""
     path = next((DATA / folder).glob(f"{part}.t*"))
-    pairs = [line.rstrip("\n").replace("\t", " ", 1).split(" ", 1) for line in path.open(encoding="utf-8")]
+    lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    pairs = [line.replace("\t", " ", 1).split(" ", 1) for line in lines]
     return [text for _, text in pairs], [label for label, _ in pairs]
 
 
