@@ -17,7 +17,9 @@ def print_metrics(console: Console, title: str, metrics: Mapping[str, Any]) -> N
     console.print(title, highlight=False, soft_wrap=True)
     table = Table(show_header=False)
     for name, value in metrics.items():
-        if isinstance(value, float):
+        if isinstance(value, bool):
+            table.add_row(name.replace("_", " "), "yes" if value else "no")
+        elif isinstance(value, float):
             table.add_row(name.replace("_", " "), f"{value:.4f}")
         elif isinstance(value, int | str):
             table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
