@@ -6,12 +6,8 @@ import numpy as np
 import torch
 
 from storyline.tasks.classifier_network import SequenceClassifier, log_probabilities, mean_loss
-from storyline.tasks.probe import MemoryProbe, equal_tails, last_state
+from storyline.tasks.probe import MemoryProbe, last_state, long_tails
 from storyline.tasks.readers import Sequences
-
-# Of the sample, the share of longest sequences on which the gradient is followed back, and at most how many.
-_LONGEST = 0.25
-_FOLLOWED = 32
 
 
 def probe_classifier(
@@ -26,10 +22,6 @@ def probe_classifier(
     batch = chosen.batch(np.arange(len(chosen)))
     with torch.no_grad():
         embedded = network.embed(batch.inputs)
-    # The gradient wants sequences of equal length, and long ones show the most: all that are as long as the
-    # shortest of the longest quarter, cut to that.
-    steps = int(torch.sort(batch.lengths, descending=True).values[round(_LONGEST * (len(chosen) - 1))])
-    longest = torch.nonzero(batch.lengths >= steps).flatten()[:_FOLLOWED]
 
     def loss_at(k: int | None) -> float:
         with torch.no_grad():
@@ -37,7 +29,7 @@ def probe_classifier(
 
     return MemoryProbe(
         function=last_state(network.layer),
-        inputs=equal_tails(embedded[longest], batch.lengths[longest], steps),
+        inputs=long_tails(embedded, batch.lengths),
         layer=network.layer,
         layer_inputs=embedded,
         lengths=batch.lengths,

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from storyline.layers import GRU, LSTM, RNN
 
+# How many sequences, the longest, set the length on which the gradient is followed, and on how many at most it is.
+_LONGEST, _FOLLOWED = 8, 32
+
 
 @dataclass(frozen=True, eq=False)
 class MemoryProbe:
@@ -48,8 +51,13 @@ def last_state(layer: LSTM | GRU | RNN) -> Callable[[Tensor], Tensor]:
     return function
 
 
-def equal_tails(embedded: Tensor, lengths: Tensor, steps: int) -> Tensor:
-    """The last `steps` steps of each row (batch, steps, channels); every length must be at least `steps`."""
-    first = lengths - steps
-    index = first[:, None] + torch.arange(steps)
-    return embedded[torch.arange(len(embedded))[:, None], index]
+def long_tails(embedded: Tensor, lengths: Tensor) -> Tensor:
+    """Ends of equal length of the longest rows (rows, steps, channels), for following the gradient back.
+
+    As many steps as the eighth longest row has; the rows are all that have so many, 32 at most.
+    """
+    ordered = torch.sort(lengths, descending=True).values
+    steps = int(ordered[min(_LONGEST, len(ordered)) - 1])
+    rows = torch.nonzero(lengths >= steps).flatten()[:_FOLLOWED]
+    index = (lengths[rows] - steps)[:, None] + torch.arange(steps)
+    return embedded[rows[:, None], index]

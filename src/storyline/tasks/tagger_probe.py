@@ -7,13 +7,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from storyline.tasks.probe import MemoryProbe, equal_tails, last_state
+from storyline.tasks.probe import MemoryProbe, last_state, long_tails
 from storyline.tasks.sentences import Sentences
 from storyline.tasks.tagger_network import TokenTagger, log_probabilities
-
-# Of the sample, the share of longest sentences on which the gradient is followed back, and at most how many.
-_LONGEST = 0.25
-_FOLLOWED = 32
 
 
 def probe_tagger(
@@ -32,8 +28,6 @@ def probe_tagger(
     batch = chosen.batch(np.arange(len(chosen)))
     with torch.no_grad():
         embedded = network.embed(batch)
-    steps = int(torch.sort(batch.lengths, descending=True).values[round(_LONGEST * (len(chosen) - 1))])
-    longest = torch.nonzero(batch.lengths >= steps).flatten()[:_FOLLOWED]
 
     def loss_at(k: int | None) -> float:
         with torch.no_grad():
@@ -42,7 +36,7 @@ def probe_tagger(
 
     return MemoryProbe(
         function=last_state(network.layer),
-        inputs=equal_tails(embedded[longest], batch.lengths[longest], steps),
+        inputs=long_tails(embedded, batch.lengths),
         layer=network.layer,
         layer_inputs=embedded,
         lengths=batch.lengths,
