@@ -4,8 +4,6 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # Thread counts are set explicitly: OpenMP oversubscription costs twenty times the run.
 export OMP_NUM_THREADS ?= 2
-# Waiting threads sleep rather than spin, so that a busy machine does not slow down tenfold.
-export OMP_WAIT_POLICY ?= passive
 
 .PHONY: demo test check bench clean help
 
