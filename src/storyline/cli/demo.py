@@ -115,7 +115,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the model, the data and the report.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Train three models to remember a handwritten digit, compare them, and write a report (a minute and a half at most)."""
+    """Train three models to remember a handwritten digit, compare them, and write a report (90 seconds at most)."""
     import time
 
     from rich.console import Console
