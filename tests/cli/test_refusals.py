@@ -39,7 +39,7 @@ def test_unusable_files(storyline: Command, tmp_path: Path, content: bytes, frag
     assert result.output.startswith("error: ")
     assert len(result.output.strip().splitlines()) == 1
     assert fragment in result.output
-    assert not (out / "manifest.json").exists()
+    assert not out.exists()
 
 
 def test_a_missing_file(storyline: Command, tmp_path: Path) -> None:

@@ -237,9 +237,23 @@ def _train(run: Run, out: Path, *, resume: bool) -> None:
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
             (out / "metrics.jsonl").unlink(missing_ok=True)
             write_whole(out / UNFINISHED, run.to_json().encode())
-        with TrainingProgress(run.task, console, unit=examples.unit) as progress:
-            estimator.fit(*examples.arguments(), folder=out, resume=resume, events=(progress,), **extra)
+        try:
+            with TrainingProgress(run.task, console, unit=examples.unit) as progress:
+                estimator.fit(*examples.arguments(), folder=out, resume=resume, events=(progress,), **extra)
+        except ValueError:
+            _withdraw(out)
+            raise
         estimator.save_pretrained(out, documents={FINISHED: run.to_json()})
         (out / UNFINISHED).unlink()
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     print_training(console, estimator, run, out)
+
+
+def _withdraw(out: Path) -> None:
+    """Take back what a run that was refused before its first checkpoint left in its folder."""
+    if (out / "checkpoints" / "manifest.json").is_file():
+        return
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    (out / UNFINISHED).unlink(missing_ok=True)
+    if {path.name for path in out.iterdir()} <= {".lock"}:
+        shutil.rmtree(out, ignore_errors=True)
