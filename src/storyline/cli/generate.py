@@ -15,7 +15,9 @@ def generate(
     model: Model,
     prompt: Annotated[str, typer.Option(help="The text to go on from.")] = "",
     length: Annotated[int, typer.Option(help="Tokens to add: characters, words or byte-pairs.")] = 400,
-    temperature: Annotated[float, typer.Option(help="Below 1 bolder choices become likelier still.")] = 0.8,
+    temperature: Annotated[
+        float, typer.Option(help="Above 1 bolder, below 1 safer; 0 takes the likeliest.")
+    ] = 0.8,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest only.")] = None,
     top_p: Annotated[
         float | None, typer.Option(help="Draw from the likeliest that hold this probability.")

@@ -201,7 +201,9 @@ def _begin(task: str, options: Mapping[str, Any]) -> None:
 def _refuse_occupied(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         fail(f"--out {out} is a file; name a folder")
-    if overwrite or not out.is_dir() or not any(out.iterdir()):
+    if not out.is_dir() or not any(path.name != ".lock" for path in out.iterdir()):
+        return
+    if overwrite and any((out / name).is_file() for name in ("manifest.json", UNFINISHED)):
         return
     if (out / UNFINISHED).is_file():
         fail(

@@ -146,7 +146,7 @@ class SequenceEstimator(BaseEstimator, ABC, Generic[Network]):  # type: ignore[m
 
     def _built(self) -> Network:
         with reproducible(self.resolved_.seed):
-            return self._new_network()
+            return self._new_network().eval()
 
     def _train(
         self, program: Program, *, folder: StrPath | None, resume: bool, events: Listeners, **extra: Any
