@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from storyline.kernels import BACKENDS
 from storyline.layers import GRU, LSTM, RNN
 
 TIME, BATCH, INPUT, HIDDEN = 6, 3, 2, 4
@@ -71,12 +72,14 @@ def test_states_carry_gradients() -> None:
     assert not gradient[3:].any()
 
 
-def test_trace_is_what_the_fused_operator_computes() -> None:
-    layer = LSTM(INPUT, HIDDEN, 2, bidirectional=True)
+@pytest.mark.parametrize("backend", sorted(BACKENDS.keys() - {"reference"}))
+def test_trace_is_what_the_fast_backends_compute(backend: str) -> None:
+    layer = LSTM(INPUT, HIDDEN, 2, bidirectional=True, backend=backend)
     input = torch.randn(TIME, BATCH, INPUT)
     resets = torch.rand(TIME, BATCH) < 0.3
     fast, _ = layer(input, lengths=LENGTHS, resets=resets)
-    assert layer.last_backend == ("torch", "torch has a fused operator for lstm")
+    assert layer.last_backend == (backend, "asked for")
+    layer.backend = "auto"
     slow, _, _ = layer(input, lengths=LENGTHS, resets=resets, return_trace=True)
     assert layer.last_backend[0] == "reference"
     assert "trace" in layer.last_backend[1]

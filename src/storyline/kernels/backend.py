@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from storyline.cells import Cell, Scan, State
+from storyline.cells import Cell, State
+from storyline.kernels import native
+from storyline.kernels.cpu import cpu, why_not_cpu
 from storyline.kernels.fused import OPERATORS, fused
-from storyline.kernels.ragged import Ragged, reverse_resets
+from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
+from storyline.kernels.reverse import in_reverse
 from storyline.kernels.weights import Recurrence, Weights
 
-BACKENDS = {"reference": reference, "torch": fused}
+# Those that can run here: the name is known where the native kernels are not built, but nothing stands behind it.
+BACKENDS = {"reference": reference, "torch": fused, **({} if native.missing else {"cpu": cpu})}
 
 
-def choose_backend(requested: str, cell: Cell, *, trace: bool = False) -> tuple[str, str]:
+def choose_backend(
+    requested: str, cell: Cell, *, like: Tensor | None = None, trace: bool = False
+) -> tuple[str, str]:
     """The backend for a call, and the reason.
 
-    requested: "auto", or the name of a backend, which must then serve. trace: every state and gate is wanted.
+    requested: "auto", or the name of a backend, which must then serve. like: a weight of the layer, whose device
+    and precision count; None: any. trace: every state and gate is wanted.
     Raises ValueError where the name is unknown, or where the backend asked for cannot serve.
     """
+    names = ("auto", "reference", "torch", "cpu")
+    if requested not in names:
+        wanted = ", ".join(map(repr, names))
+        raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
     if requested == "reference":
         return "reference", "asked for"
-    if requested not in ("auto", "torch"):
-        wanted = ", ".join(repr(name) for name in ("auto", *BACKENDS))
-        raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
-    obstacle = _why_not_fused(cell, trace)
-    if obstacle is None:
-        return "torch", "asked for" if requested == "torch" else f"torch has a fused operator for {cell.name}"
-    if requested == "torch":
-        raise ValueError(f"backend='torch' cannot serve this call: {obstacle}; use backend='auto'")
-    return "reference", obstacle
+    obstacles = {"cpu": why_not_cpu(cell, like, trace=trace), "torch": _why_not_fused(cell, trace)}
+    if requested != "auto":
+        if (obstacle := obstacles[requested]) is not None:
+            raise ValueError(f"backend={requested!r} cannot serve this call: {obstacle}; use backend='auto'")
+        return requested, "asked for"
+    if obstacles["cpu"] is None:
+        return "cpu", f"the native kernels ({native.target()}) serve {cell.name}"
+    if obstacles["torch"] is None:
+        return "torch", f"torch has a fused operator for {cell.name}, and {obstacles['cpu']}"
+    return "reference", f"{obstacles['torch']}, and {obstacles['cpu']}"
 
 
 def _why_not_fused(cell: Cell, trace: bool) -> str | None:
@@ -62,19 +73,9 @@ def recurrence(
     reverse: read each row from its own last step to its first. The output stays where its step is; of the
         scan, gates too, and states stand so that slot t is the state after step t has been read.
     """
+    if backend == "cpu":
+        return cpu(cell, weights, input, state, fresh, ragged, resets, reverse=reverse)
     run = BACKENDS[backend]
-    if not reverse:
-        return run(cell, weights, input, state, fresh, ragged, resets)
-    time, batch, _ = input.shape
-    ends = ragged or Ragged(torch.full((batch,), time, device=input.device), time)
-    if resets is not None:
-        resets = reverse_resets(resets, ends.lengths)
-    done = run(cell, weights, ends.flip(input), state, fresh, ragged, resets)
-    return Recurrence(ends.flip(done.output), done.state, done.scan and _turn_round(done.scan, ends))
-
-
-def _turn_round(scan: Scan, ends: Ragged) -> Scan:
-    return Scan(
-        states={name: ends.flip_states(values) for name, values in scan.states.items()},
-        gates={name: ends.flip(values) for name, values in scan.gates.items()},
-    )
+    if reverse:
+        return in_reverse(run, cell, weights, input, state, fresh, ragged, resets)
+    return run(cell, weights, input, state, fresh, ragged, resets)

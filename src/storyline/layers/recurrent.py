@@ -117,7 +117,9 @@ class Recurrent(nn.RNNBase, ABC):
         cut = check_resets(resets, batch if batched else None, time, batch_first)
         ends = check_lengths(lengths, batch if batched else None, time)
         state = self._state(hx, batch, batched)
-        self.last_backend = choose_backend(self.backend, self.cell, trace=return_trace)
+        self.last_backend = choose_backend(
+            self.backend, self.cell, like=self.weight_ih_l0, trace=return_trace
+        )
 
         trace: dict[str, Recurrence] = {}
         if self.last_backend[0] == "torch" and ends is None and cut is None:
@@ -231,7 +233,8 @@ class Recurrent(nn.RNNBase, ABC):
         fresh = self._fresh(input.shape[1])
         outputs: list[Tensor] = []
         last: list[CellState] = []
-        below = input if ragged is None else ragged.clear(input)
+        native = self.last_backend[0] == "cpu"  # which never reads the padding
+        below = input if ragged is None or native else ragged.clear(input)
         for index, layer, reverse, weights in self._parts():
             if layer > 0 and not reverse:
                 below = functional.dropout(torch.cat(outputs, dim=-1), self.dropout, self.training)

@@ -1,0 +1,151 @@
+// The packed matrix product. Legend: a rows of the left factor, b packed right factor, c result; M rows, N columns,
+// K depth; m, n, k run over them.
+//
+// The right factor is packed into panels of `panel_width` columns, [panel][k][column], the last one filled up with 0.
+// Rows of a and c are given by pointers, so that ragged, reversed and strided batches cost nothing extra. Every
+// number of c is one chain of fused multiply-adds over k, from its start value, in the order of k, whatever the rows
+// beside it: a row's result does not depend on its batch.
+#pragma once
+#include <algorithm>
+
+#include "simd.h"
+
+namespace storyline::STORYLINE_TARGET {
+
+inline constexpr int vectors_a_panel = 2;
+#if VECTOR_BYTES == 64 || defined(__aarch64__)
+inline constexpr int rows_a_tile = 12;  // 32 registers: 24 sums
+#else
+inline constexpr int rows_a_tile = 6;  // 16 registers: 12 sums
+#endif
+inline constexpr int depth_a_block = 256;  // a panel of this depth stays in the first cache
+
+template <class T> inline constexpr int panel_width = vectors_a_panel* lanes<T>;
+
+inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+template <class T> int64_t panels_of(int64_t N) { return (N + panel_width<T> - 1) / panel_width<T>; }
+template <class T> int64_t packed_size(int64_t N, int64_t K) { return panels_of<T>(N) * panel_width<T> * K; }
+
+// How the sums of a product start.
+enum class Start { zero, add, bias };
+
+// P panels, M rows: c = start + a b, over k in [0, K). stride: numbers from one panel to the next.
+template <class T, int M, int P>
+INLINE void tile(int64_t K, const T* const* a, const T* b, int64_t stride, T* const* c, int64_t column, int64_t N,
+                 Start start, const T* bias) {
+  constexpr int S = P * vectors_a_panel;
+  V<T> sums[M][S];
+  const T* row[M];
+  for (int m = 0; m < M; m++) row[m] = a[m];
+  if (start == Start::zero) {
+    for (int m = 0; m < M; m++)
+      for (int s = 0; s < S; s++) sums[m][s] = V<T>{};
+  } else {
+    for (int s = 0; s < S; s++) {
+      const int64_t at = column + s * lanes<T>;
+      const int some = int(std::min<int64_t>(lanes<T>, N - at));
+      for (int m = 0; m < M; m++)
+        sums[m][s] = some <= 0 ? V<T>{} : load_some(start == Start::add ? c[m] + at : bias + at, some);
+    }
+  }
+#pragma GCC unroll 4
+  for (int64_t k = 0; k < K; k++) {
+    V<T> right[S];
+    for (int p = 0; p < P; p++)
+      for (int v = 0; v < vectors_a_panel; v++)
+        right[p * vectors_a_panel + v] = load(b + p * stride + k * panel_width<T> + v * lanes<T>);
+    for (int m = 0; m < M; m++) {
+      const V<T> left = all(row[m][k]);
+      for (int s = 0; s < S; s++) sums[m][s] = fma(left, right[s], sums[m][s]);
+    }
+  }
+  for (int s = 0; s < S; s++) {
+    const int64_t at = column + s * lanes<T>;
+    const int some = int(std::min<int64_t>(lanes<T>, N - at));
+    if (some > 0)
+      for (int m = 0; m < M; m++) store_some(c[m] + at, sums[m][s], some);
+  }
+}
+
+// Few rows take several panels at once: eight sums or more are under way, which hides the latency of one.
+template <int M> inline constexpr int panels_a_tile = M == 1 ? 4 : M <= 3 ? 2 : 1;
+
+template <class T, int M>
+__attribute__((noinline)) void rows(int64_t K, int64_t depth, const T* const* a, const T* b, T* const* c,
+                                    int64_t panel, int64_t panels, int64_t N, Start start, const T* bias) {
+  constexpr int P = panels_a_tile<M>;
+  const int64_t stride = depth * panel_width<T>;
+  for (; panel + P <= panels; panel += P)
+    tile<T, M, P>(K, a, b + panel * stride, stride, c, panel * panel_width<T>, N, start, bias);
+  for (; panel < panels; panel++)
+    tile<T, M, 1>(K, a, b + panel * stride, stride, c, panel * panel_width<T>, N, start, bias);
+}
+
+template <class T>
+void some_rows(int M, int64_t K, int64_t depth, const T* const* a, const T* b, T* const* c, int64_t panel,
+               int64_t panels, int64_t N, Start start, const T* bias) {
+  switch (M) {
+#define CASE(m) \
+  case m: return rows<T, m>(K, depth, a, b, c, panel, panels, N, start, bias);
+    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#if VECTOR_BYTES == 64 || defined(__aarch64__)
+    CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#endif
+#undef CASE
+  }
+}
+
+// c[m][0..N) = start + sum_k a[m][k] b[k][0..N). Panels [first, last) only; b packed with depth K.
+template <class T>
+void product(int64_t M, int64_t N, int64_t K, const T* const* a, const T* b, T* const* c, Start start, const T* bias,
+             int64_t first, int64_t last) {
+  constexpr int64_t most = 512;  // rows at a time, so that their pointers fit on the stack
+  const T* shifted[most];
+  for (int64_t k = 0; k < K; k += depth_a_block) {
+    const int64_t depth = std::min<int64_t>(depth_a_block, K - k);
+    const Start how = k == 0 ? start : Start::add;
+    for (int64_t m0 = 0; m0 < M; m0 += most) {
+      const int64_t count = std::min<int64_t>(most, M - m0);
+      for (int64_t m = 0; m < count; m++) shifted[m] = a[m0 + m] + k;
+      const int64_t tiles = (count + rows_a_tile - 1) / rows_a_tile;
+      // With one tile of rows a panel is read once, whatever the order; with more it shall stay in the first cache.
+      const int64_t together = tiles == 1 ? last - first : count / tiles <= 3 ? 2 : 1;
+      for (int64_t panel = first; panel < last; panel += together) {
+        const int64_t end = std::min<int64_t>(panel + together, last);
+        for (int64_t g = 0; g < tiles; g++) {  // rows shared out evenly: 16 are 5, 5, 6
+          const int64_t from = count * g / tiles, to = count * (g + 1) / tiles;
+          some_rows<T>(int(to - from), depth, K, shifted + from, b + k * panel_width<T>, c + m0 + from, panel, end, N,
+                       how, bias);
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void product(int64_t M, int64_t N, int64_t K, const T* const* a, const T* b, T* const* c, Start start,
+             const T* bias = nullptr) {
+  product<T>(M, N, K, a, b, c, start, bias, 0, panels_of<T>(N));
+}
+
+// The other product, of two tall factors: c[m][n] += sum_k a[k][m] b[k][n], both packed: a as [k][M] (M columns of
+// the tall factor side by side), b as one panel [k][panel_width].
+template <class T, int M>
+__attribute__((noinline)) void outer_rows(int64_t K, const T* a, const T* b, T* c, int64_t c_stride) {
+  V<T> sums[M][vectors_a_panel];
+  for (int m = 0; m < M; m++)
+    for (int v = 0; v < vectors_a_panel; v++) sums[m][v] = load(c + m * c_stride + v * lanes<T>);
+#pragma GCC unroll 4
+  for (int64_t k = 0; k < K; k++) {
+    V<T> right[vectors_a_panel];
+    for (int v = 0; v < vectors_a_panel; v++) right[v] = load(b + k * panel_width<T> + v * lanes<T>);
+    for (int m = 0; m < M; m++) {
+      const V<T> left = all(a[k * M + m]);
+      for (int v = 0; v < vectors_a_panel; v++) sums[m][v] = fma(left, right[v], sums[m][v]);
+    }
+  }
+  for (int m = 0; m < M; m++)
+    for (int v = 0; v < vectors_a_panel; v++) store(c + m * c_stride + v * lanes<T>, sums[m][v]);
+}
+
+}  // namespace storyline::STORYLINE_TARGET
