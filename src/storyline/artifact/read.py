@@ -42,15 +42,12 @@ def load(folder: StrPath) -> Artifact:
     return Artifact(config, tensors, contents)
 
 
-def read_document(folder: StrPath, name: str) -> bytes:
+def read_document(folder: StrPath, name: str) -> bytes | None:
     """A document of the model in `folder`, checked as `load` checks it; no other file is read.
 
-    Errors: ArtifactError as in `load`, and where the model has no such document.
+    None where the model has no such document. Errors: ArtifactError as in `load`.
     """
-    found = _verified(Path(folder), only=name)
-    if name not in found:
-        raise ArtifactError(f"the model in {folder} has no document {name!r}")
-    return found[name]
+    return _verified(Path(folder), only=name).get(name)
 
 
 def exists(folder: StrPath) -> bool:

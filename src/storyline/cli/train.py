@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,7 +72,7 @@ def resume(
         raise typer.Exit(2)
     run = Run.unfinished(resume)
     refuse_changed_data(run)
-    _train(run, resume, resume=True)
+    _train(run, resume, resume=True, overwrite=False)
 
 
 @app.command()
@@ -195,7 +197,7 @@ def _begin(task: str, options: Mapping[str, Any]) -> None:
         checksums=checksums(files),
     )
     _refuse_occupied(out, overwrite)
-    _train(run, out, resume=False)
+    _train(run, out, resume=False, overwrite=overwrite)
 
 
 def _refuse_occupied(out: Path, overwrite: bool) -> None:
@@ -214,14 +216,15 @@ def _refuse_occupied(out: Path, overwrite: bool) -> None:
     fail(f"{out} is not empty and holds no model of ours; name an empty or new folder")
 
 
-def _train(run: Run, out: Path, *, resume: bool) -> None:
+def _train(run: Run, out: Path, *, resume: bool, overwrite: bool) -> None:
     """Read the data, fit, save, and say what came of it."""
     from rich.console import Console
 
-    from storyline.artifact import locked, write_whole
+    from storyline.artifact import locked
     from storyline.cli.estimators import build, read_examples
     from storyline.cli.progress import TrainingProgress
     from storyline.cli.summary import print_training
+    from storyline.training import find_run, remove_checkpoints
 
     console = Console()
     examples = read_examples(run, run.files["train"])
@@ -234,21 +237,54 @@ def _train(run: Run, out: Path, *, resume: bool) -> None:
     if examples.channels is not None:
         run = replace(run, columns=run.columns | {"channels": examples.channels})
     estimator = build(run)
-    with locked(out):
-        if not resume:
-            shutil.rmtree(out / "checkpoints", ignore_errors=True)
-            (out / "metrics.jsonl").unlink(missing_ok=True)
-            write_whole(out / UNFINISHED, run.to_json().encode())
+    with locked(out), _interruptible(out):
+        _enter(run, out, resume=resume, overwrite=overwrite)
+        # A run that was killed before its first checkpoint begins again, whatever model the folder holds.
+        begun = resume and find_run(out) is not None
         try:
             with TrainingProgress(run.task, console, unit=examples.unit) as progress:
-                estimator.fit(*examples.arguments(), folder=out, resume=resume, events=(progress,), **extra)
+                estimator.fit(*examples.arguments(), folder=out, resume=begun, events=(progress,), **extra)
         except ValueError:
-            _withdraw(out)
+            if not resume:
+                _withdraw(out)
             raise
-        estimator.save_pretrained(out, documents={FINISHED: run.to_json()})
+        estimator.save_pretrained(out, documents={FINISHED: run.located().to_json()})
         (out / UNFINISHED).unlink()
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        remove_checkpoints(out)
     print_training(console, estimator, run, out)
+
+
+def _enter(run: Run, out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make the folder the run's. Call it under the lock: what was seen before may be another run's work by now."""
+    from storyline.artifact import write_whole
+    from storyline.training import remove_checkpoints
+
+    if resume:
+        if Run.unfinished(out).located() != run.located():
+            fail(
+                f"another run was begun in {out} meanwhile; `storyline train --resume {out}` goes on with that"
+            )
+        return
+    _refuse_occupied(out, overwrite)
+    remove_checkpoints(out)
+    (out / "metrics.jsonl").unlink(missing_ok=True)
+    write_whole(out / UNFINISHED, run.located().to_json())
+
+
+@contextmanager
+def _interruptible(out: Path) -> Iterator[None]:
+    """Say after Ctrl-C what the folder holds, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not (out / UNFINISHED).is_file():
+            raise
+        kept = (out / "checkpoints" / "manifest.json").is_file()
+        where = str(stop) or ("its newest checkpoint is kept" if kept else "before its first checkpoint")
+        again = "goes on" if kept else "begins it again"
+        raise KeyboardInterrupt(
+            f"{where}; `storyline train --resume {shlex.quote(str(out))}` {again}"
+        ) from stop
 
 
 def _withdraw(out: Path) -> None:
