@@ -15,9 +15,10 @@ from lightning_fabric import Fabric
 
 from storyline import artifact
 from storyline.training.average import Average
-from storyline.training.device import Interruption, interruptible, make_fabric, torch_set
+from storyline.training.device import make_fabric, torch_set
 from storyline.training.errors import DivergedError, Interrupted, TrainingError
 from storyline.training.events import Listener, ValidationEvent
+from storyline.training.interruption import interruptible
 from storyline.training.program import Program
 from storyline.training.record import Record
 from storyline.training.report import Reporter, metrics_line
@@ -42,6 +43,7 @@ def train(
     resume  go on from the newest checkpoint, or from the beginning where there is none yet. On a CPU, with
             the same program, settings, threads, machine and torch, the end is the same bits as that of a run
             never stopped. A run that finished is not run again: its result is returned.
+    Ctrl-C ends it after the step in hand; pressed again, it drops that step, or the validation it is in.
     Errors: TrainingError (nothing to resume, another program or settings, a run that is there already);
     DivergedError (loss or gradient not finite); Interrupted (Ctrl-C); artifact.ArtifactError (disk full,
     folder in use). torch's generators and thread count are afterwards as they were before.
@@ -90,16 +92,16 @@ class _Run:
         self.reporter.begin(state.counters.step)
         self.started = time.perf_counter() - state.counters.seconds
         state.module.train()
-        with interruptible() as interruption:
+        with interruptible() as self.interruption:
             while not state.counters.finished:
-                self._epoch(interruption)
+                self._epoch()
         state.module.eval()
         if state.average is not None:
             state.average.copy_to_module()
         if state.best is not None:
             state.module.load_state_dict(state.best)
 
-    def _epoch(self, interruption: Interruption) -> None:
+    def _epoch(self) -> None:
         counters = self.state.counters
         epoch = counters.epoch
         batches = self.program.batches(epoch)
@@ -110,15 +112,19 @@ class _Run:
             )
         while counters.epoch == epoch and not counters.finished:
             try:
-                loss, items = self.stepper.step(self.state, batches)
+                loss, items = self.stepper.step(self.state, batches, self.interruption)
             except NotFiniteError as error:
                 self.record.save(self.state, self.fabric.device)
                 raise self._diverged(error) from None
             except KeyboardInterrupt:
                 self._interrupted()
             self.reporter.items += items
-            self._after_step(loss)
-            if interruption.requested and not counters.finished:
+            try:
+                self._after_step(loss)
+            except KeyboardInterrupt:
+                # The step counts already and its validation does not: of that there can be no checkpoint.
+                raise Interrupted(self.record.step, self.folder, while_validating=counters.step) from None
+            if self.interruption.requested and not counters.finished:
                 self._interrupted()
 
     def _after_step(self, loss: float) -> None:
@@ -145,7 +151,9 @@ class _Run:
         applied = nullcontext() if state.average is None else state.average.applied()
         with applied, torch.no_grad():
             with self.fabric.autocast():
+                self.interruption.allow()
                 metrics = {name: float(value) for name, value in self.program.validate().items()}
+                self.interruption.forbid()
             is_best = bool(metrics) and self._is_best(metrics)
             if is_best and self.settings.restore_best:
                 state.best = {name: value.clone() for name, value in state.module.state_dict().items()}

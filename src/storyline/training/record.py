@@ -34,6 +34,7 @@ class Record:
         self.identity = settings.model_dump(mode="json") | {"batches_per_epoch": batches_per_epoch}
         self.environment = environment
         self.written = time.perf_counter()
+        self.step = 0  # of the newest checkpoint
 
     def begin(self, state: State, device: torch.device, *, resume: bool) -> None:
         """Bring `state` to where the run stands: its beginning, or its newest checkpoint."""
@@ -41,6 +42,7 @@ class Record:
         if found is not None:
             self._check_same(found.config)
             state.from_checkpoint(found.config, found.tensors, device)
+            self.step = state.counters.step
             self._restore_metrics(found.text(METRICS))
             state.lines = found.text(METRICS).splitlines()
         else:
@@ -58,7 +60,7 @@ class Record:
         config |= {"settings": self.identity, "environment": self.environment}
         metrics = "".join(f"{line}\n" for line in state.lines)
         path = save_checkpoint(self.folder, step, config=config, tensors=tensors, metrics=metrics)
-        self.written = time.perf_counter()
+        self.written, self.step = time.perf_counter(), step
         self.reporter.tell(CheckpointEvent(step, path, self.written - begun))
 
     def is_due(self, state: State, now: float) -> bool:
