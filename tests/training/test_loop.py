@@ -229,6 +229,27 @@ def test_torch_is_left_as_it_was() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_no_generator_but_its_own_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.manual_seed also seeds every accelerator, and remembers it for one that is not awake yet."""
+
+    def seeded(seed: int) -> None:
+        raise AssertionError("a generator of the user's was seeded")
+
+    program = Small()
+    for place in (torch, torch.cuda, torch.mps, torch.xpu):
+        for name in ("manual_seed", "manual_seed_all"):
+            monkeypatch.setattr(place, name, seeded, raising=False)
+    assert train(program, settings(device="cpu", max_steps=2)).steps == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_generators_of_cuda_are_as_before(device: str) -> None:
+    before = torch.cuda.get_rng_state_all()
+    train(Small(), settings(device=device, max_steps=2))
+    assert all(torch.equal(*pair) for pair in zip(before, torch.cuda.get_rng_state_all(), strict=True))
+
+
 def test_the_seed_decides_and_the_past_of_the_generator_does_not() -> None:
     def trained(seed: int, draws: int) -> dict[str, torch.Tensor]:
         program = Small()

@@ -18,6 +18,7 @@ from storyline.training.average import Average
 from storyline.training.device import make_fabric, torch_set
 from storyline.training.errors import DivergedError, Interrupted, TrainingError
 from storyline.training.events import Listener, ValidationEvent
+from storyline.training.identity import Identity
 from storyline.training.interruption import interruptible
 from storyline.training.program import Program
 from storyline.training.record import Record
@@ -27,6 +28,8 @@ from storyline.training.settings import TrainingSettings
 from storyline.training.state import State
 from storyline.training.step import NotFiniteError, Stepper
 
+NOTHING_MORE = Identity()
+
 
 def train(
     program: Program,
@@ -35,6 +38,7 @@ def train(
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     events: Sequence[Listener] = (),
+    identity: Identity = NOTHING_MORE,
 ) -> TrainingResult:
     """Train `program.module`, which ends in eval mode with the weights to keep (averaged, best: see settings).
 
@@ -43,8 +47,9 @@ def train(
     resume  go on from the newest checkpoint, or from the beginning where there is none yet. On a CPU, with
             the same program, settings, threads, machine and torch, the end is the same bits as that of a run
             never stopped. A run that finished is not run again: its result is returned.
+    identity  the model's settings and the data: what else must be the same for that
     Ctrl-C ends it after the step in hand; pressed again, it drops that step, or the validation it is in.
-    Errors: TrainingError (nothing to resume, another program or settings, a run that is there already);
+    Errors: TrainingError (nothing to resume, other data, settings or program, a run that is there already);
     DivergedError (loss or gradient not finite); Interrupted (Ctrl-C); artifact.ArtifactError (disk full,
     folder in use). torch's generators and thread count are afterwards as they were before.
     """
@@ -56,7 +61,7 @@ def train(
         nullcontext() if place is None else artifact.locked(place),
         torch_set(settings, fabric.device) as threads,
     ):
-        run = _Run(program, settings, fabric, place, events, threads)
+        run = _Run(program, settings, identity, fabric, place, events, threads)
         run.record.begin(run.state, fabric.device, resume=resume)
         run.to_the_end()
         return result_of(run.state, run.batches_per_epoch)
@@ -67,6 +72,7 @@ class _Run:
         self,
         program: Program,
         settings: TrainingSettings,
+        identity: Identity,
         fabric: Fabric,
         folder: Path | None,
         events: Sequence[Listener],
@@ -84,7 +90,7 @@ class _Run:
         average = None if settings.average is None else Average(program.module, settings.average)
         self.state = State(program.module, self.stepper.optimizer, average)
         environment = {"threads": str(threads), "torch": torch.__version__, "device": str(fabric.device)}
-        self.record = Record(folder, settings, self.batches_per_epoch, environment, self.reporter)
+        self.record = Record(folder, settings, identity, self.batches_per_epoch, environment, self.reporter)
 
     def to_the_end(self) -> None:
         """Take all steps that are left; then give the module the weights to keep."""
