@@ -89,10 +89,8 @@ def _fault(given: Any) -> str | None:
     for name in ("files", "columns", "settings", "checksums"):
         if not isinstance(given.get(name, {}), dict):
             return f"{name} is {given[name]!r}, not an object"
-    for name, value in given.get("columns", {}).items():
-        names = value if isinstance(value, list) else [value]
-        if not all(isinstance(part, str | bool | None) for part in names):
-            return f"columns.{name} is {value!r}, not a name, nor a list of names"
+    if wrong := column_fault(given.get("columns", {})):
+        return f"columns.{wrong}"
     files, checksums = given.get("files", {}), given.get("checksums", {})
     if "train" not in files:
         return "files names no train"
@@ -102,6 +100,17 @@ def _fault(given: Any) -> str | None:
                 return f"{name}.{role} is {value!r}, not a string"
     if unnamed := checksums.keys() - files.keys():
         return f"checksums has {min(unnamed)!r}, which files has not"
+    return None
+
+
+def column_fault(columns: Mapping[str, Any]) -> str | None:
+    """What is wrong with the first column that is given as something else than names; None where none is."""
+    for name, value in columns.items():
+        if name == "header":
+            if not isinstance(value, bool):
+                return f"{name} is {value!r}, neither true nor false"
+        elif not all(isinstance(part, str) for part in (value if isinstance(value, list) else [value])):
+            return f"{name} is {value!r}, not a name, nor a list of names"
     return None
 
 

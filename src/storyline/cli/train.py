@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from storyline.cli.failures import fail, reported
-from storyline.cli.runs import FINISHED, UNFINISHED, Run, checksums, refuse_changed_data
+from storyline.cli.runs import FINISHED, UNFINISHED, Run, checksums, column_fault, refuse_changed_data
 from storyline.cli.settings_file import parse_assignments, read_config, refuse_unknown
 
 app = typer.Typer(
@@ -185,14 +185,17 @@ def _begin(task: str, options: Mapping[str, Any]) -> None:
         refuse_unknown(values, known, source)
         given |= values
     given |= {name: value for name, value in options.items() if value is not None}
-    out = out or (Path(given["out"]) if "out" in given else None)
+    out = out or (Path(str(given["out"])) if "out" in given else None)
     if out is None:
         fail("no --out: name the folder that the model is to be written to, for example --out model/")
+    columns = {name: given[name] for name in COLUMNS[task] if name in given}
+    if wrong := column_fault(columns):
+        fail(f"{wrong}; `storyline train {task} --help` says what names a column")
     files = {"train": file} | {role: str(given[role]) for role in FILES if role in given}
     run = Run(
         task=task,
         files=files,
-        columns={name: given[name] for name in COLUMNS[task] if name in given},
+        columns=columns,
         settings={name: value for name, value in given.items() if name in setting_names(task)},
         checksums=checksums(files),
     )
