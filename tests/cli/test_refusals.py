@@ -73,6 +73,23 @@ def test_unknown_settings_name_their_neighbour(storyline: Command, questions: Pa
     assert "did you mean 'dropout'?" in result.output
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("text=5", "text is 5, not a name"),
+        ("channels=[1]", "channels is [1], not a name"),
+        ("header='no'", "header is 'no', neither"),
+    ],
+)
+def test_a_column_that_is_no_name(
+    storyline: Command, questions: Path, tmp_path: Path, given: str, said: str
+) -> None:
+    result = storyline("train", "classify", questions, "--set", given, "--out", tmp_path / "model", *QUICK)
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: {said}")
+    assert not (tmp_path / "model").exists()
+
+
 @pytest.fixture
 def model(storyline: Command, questions: Path, tmp_path: Path) -> Path:
     out = tmp_path / "model"

@@ -11,6 +11,7 @@ import pytest
 import torch
 from small import Chunk, Small, newest, same, settings, weights, without_seconds
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from storyline.training import (
     CheckpointEvent,
@@ -24,6 +25,7 @@ from storyline.training import (
 )
 from storyline.training.program import decayed_and_not
 from storyline.training.schedule import learning_rate_factor
+from storyline.training.state import Randomness
 
 
 def by_hand(program: Small, *, clip: float | None, average: float | None, steps: int, epochs: int) -> Any:
@@ -227,6 +229,27 @@ def test_torch_is_left_as_it_was() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_no_generator_but_its_own_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.manual_seed also seeds every accelerator, and remembers it for one that is not awake yet."""
+
+    def seeded(seed: int) -> None:
+        raise AssertionError("a generator of the user's was seeded")
+
+    program = Small()
+    for place in (torch, torch.cuda, torch.mps, torch.xpu):
+        for name in ("manual_seed", "manual_seed_all"):
+            monkeypatch.setattr(place, name, seeded, raising=False)
+    assert train(program, settings(device="cpu", max_steps=2)).steps == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_generators_of_cuda_are_as_before(device: str) -> None:
+    before = torch.cuda.get_rng_state_all()
+    train(Small(), settings(device=device, max_steps=2))
+    assert all(torch.equal(*pair) for pair in zip(before, torch.cuda.get_rng_state_all(), strict=True))
+
+
 def test_the_seed_decides_and_the_past_of_the_generator_does_not() -> None:
     def trained(seed: int, draws: int) -> dict[str, torch.Tensor]:
         program = Small()
@@ -300,18 +323,18 @@ def test_a_step_that_is_not_finite_is_not_applied_and_is_named(tmp_path: Path, s
 class Pressed(Small):
     """Someone presses Ctrl-C in the middle of a step."""
 
-    at, times, presses = 12, 0, 1
+    at, times, presses, validating = 12, 0, 1, False
 
     def loss(self, item: Chunk, carry: Any) -> Any:
         answer = super().loss(item, carry)
-        self.times += 1
+        self.times += self.module.training or self.validating
         if self.times == self.at:
             for _ in range(self.presses):
                 os.kill(os.getpid(), signal.SIGINT)
         return answer
 
 
-@pytest.mark.parametrize(("presses", "kept"), [(1, 11), (2, 10)], ids=["step finished", "step dropped"])
+@pytest.mark.parametrize(("presses", "kept"), [(1, 12), (2, 11)], ids=["step finished", "step dropped"])
 def test_ctrl_c_keeps_a_checkpoint_from_which_the_run_ends_the_same(
     tmp_path: Path, presses: int, kept: int
 ) -> None:
@@ -329,8 +352,76 @@ def test_ctrl_c_keeps_a_checkpoint_from_which_the_run_ends_the_same(
     assert without_seconds(one.history) == without_seconds(other.history)
 
 
+def ends_like_one_never_stopped(run: Path, other: Path) -> None:
+    resumed, never = Small(), Small()
+    one = train(resumed, settings(average=0.9), folder=run, resume=True)
+    whole = train(never, settings(average=0.9), folder=other)
+    assert same(weights(resumed), weights(never))
+    assert same(newest(run).tensors, newest(other).tensors)
+    assert without_seconds(one.history) == without_seconds(whole.history)
+
+
+@pytest.mark.parametrize(
+    ("step", "said", "kept"),
+    [
+        (7, "stopped after step 7; its checkpoint is in", 7),
+        # A validation is due, which nobody who presses twice waits for.
+        (10, "stopped while validating step 10; the checkpoint of step 0 is in", 0),
+    ],
+)
+def test_ctrl_c_twice_between_the_update_and_the_counters_tears_no_checkpoint(
+    tmp_path: Path, step: int, said: str, kept: int
+) -> None:
+    updates = 0
+
+    def press(*optimizer_step: Any) -> None:
+        nonlocal updates
+        updates += 1
+        if updates == step:
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    hook = register_optimizer_step_post_hook(press)
+    try:
+        with pytest.raises(Interrupted, match=said) as caught:
+            train(Small(), settings(average=0.9), folder=tmp_path / "run")
+    finally:
+        hook.remove()
+    assert caught.value.step == newest(tmp_path / "run").config["counters"]["step"] == kept
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ends_like_one_never_stopped(tmp_path / "run", tmp_path / "other")
+
+
+def test_ctrl_c_twice_in_a_validation_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
+    program = Pressed()
+    program.presses, program.at, program.validating = 2, 11, True
+    with pytest.raises(
+        Interrupted, match="while validating step 10; the checkpoint of step 8 is in"
+    ) as caught:
+        train(program, settings(average=0.9, checkpoint_every=4), folder=tmp_path / "run")
+    assert caught.value.step == 8
+    ends_like_one_never_stopped(tmp_path / "run", tmp_path / "other")
+
+
+def test_ctrl_c_while_a_dropped_step_is_undone_waits_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, restore = Pressed(), Randomness.restore
+    program.presses = 2
+
+    def pressed_again(self: Randomness, device: torch.device) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        restore(self, device)
+
+    monkeypatch.setattr(Randomness, "restore", pressed_again)
+    with pytest.raises(Interrupted, match="stopped after step 11; its checkpoint"):
+        train(program, settings(average=0.9), folder=tmp_path / "run")
+    monkeypatch.undo()
+    ends_like_one_never_stopped(tmp_path / "run", tmp_path / "other")
+
+
 def test_ctrl_c_without_a_folder_says_that_nothing_is_kept() -> None:
-    with pytest.raises(Interrupted, match="stopped after step 11; no folder was given, so nothing is kept"):
+    with pytest.raises(Interrupted, match="stopped after step 12; no folder was given, so nothing is kept"):
         train(Pressed(), settings())
 
 

@@ -6,9 +6,15 @@ Exit codes: 0 done; 1 a defect of ours (with a traceback); 2 input or settings t
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Run the command line."""
-    from storyline.cli.app import app
-
+    try:
+        from storyline.cli.app import app
+    except KeyboardInterrupt:
+        # typer is not there yet to say it.
+        sys.stderr.write("error: interrupted: the command did not begin\n")
+        sys.exit(130)
     app()

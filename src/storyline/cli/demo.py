@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -133,16 +135,27 @@ def demo(
         f"{len(held_out.labels)} held-out digits test them.\n",
         highlight=False,
     )
-    sequences = training_set(training, TRAINED_TO, SEQUENCES, seed)
     trials: dict[str, Trial] = {}
-    for name, settings in MODELS.items():
-        with TrainingProgress(f"{name:<17}", console) as progress:
-            trials[name] = run_trial(settings, sequences, held_out, seed=seed, events=(progress,))
-    ceiling = first_digit_alone(training, held_out)
-    print_results(console, trials, ceiling)
-    save(out, trials[KEPT].model, held_out)
-    write_report(out, trials, ceiling)
+    with _interrupts_said("nothing was written"):
+        sequences = training_set(training, TRAINED_TO, SEQUENCES, seed)
+        for name, settings in MODELS.items():
+            with TrainingProgress(f"{name:<17}", console) as progress:
+                trials[name] = run_trial(settings, sequences, held_out, seed=seed, events=(progress,))
+        ceiling = first_digit_alone(training, held_out)
+        print_results(console, trials, ceiling)
+    with _interrupts_said(f"not all of the results are in {out}; run the demo again"):
+        save(out, trials[KEPT].model, held_out)
+        write_report(out, trials, ceiling)
     _next(console, out, time.perf_counter() - began)
+
+
+@contextmanager
+def _interrupts_said(left: str) -> Iterator[None]:
+    """Let Ctrl-C say what it leaves; the demo has no folder to resume from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(left) from None
 
 
 def save(out: Path, model: Classifier, held_out: Digits) -> None:

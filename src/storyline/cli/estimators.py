@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from storyline.cli.settings_file import refuse_unknown
+
 if TYPE_CHECKING:
     from storyline.cli.runs import Run
     from storyline.data import Table
@@ -43,6 +45,8 @@ def setting_names(task: str) -> list[str]:
 
 
 def build(run: Run) -> Any:
+    """The estimator with the run's settings; ValueError for one that the task has not."""
+    refuse_unknown(run.settings, setting_names(run.task), "the run's settings")
     return estimator_class(run.task)(**run.settings)
 
 

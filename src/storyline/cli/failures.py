@@ -45,14 +45,13 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def _explain(problem: BaseException) -> NoReturn:
-    training = sys.modules.get("storyline.training")
-    if training is not None and isinstance(problem, training.Interrupted):
-        resume = f"storyline train --resume {problem.folder}"
-        fail(f"interrupted at step {problem.step}; a checkpoint is saved. To go on: {resume}", INTERRUPTED)
-    if training is not None and isinstance(problem, training.DivergedError):
-        fail(str(problem), DIVERGED)
     if isinstance(problem, KeyboardInterrupt):
-        fail("interrupted; nothing was written", INTERRUPTED)
+        # Whoever knows what was written, and how to go on, says so in the exception.
+        fail(f"interrupted: {str(problem) or 'the command did not finish'}", INTERRUPTED)
+    # Only half of the module is there where its import was interrupted or failed.
+    diverged = getattr(sys.modules.get("storyline.training"), "DivergedError", None)
+    if diverged is not None and isinstance(problem, diverged):
+        fail(str(problem), DIVERGED)
     if isinstance(problem, BrokenPipeError):
         # The reader of our output left (as `| head` does): not a failure worth words.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115

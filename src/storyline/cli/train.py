@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from storyline.cli.failures import fail, reported
-from storyline.cli.runs import FINISHED, UNFINISHED, Run, checksums, refuse_changed_data
+from storyline.cli.run_folder import carry_out, refuse_occupied
+from storyline.cli.runs import Run, checksums, column_fault, refuse_changed_data
 from storyline.cli.settings_file import parse_assignments, read_config, refuse_unknown
 
 app = typer.Typer(
@@ -70,7 +69,7 @@ def resume(
         raise typer.Exit(2)
     run = Run.unfinished(resume)
     refuse_changed_data(run)
-    _train(run, resume, resume=True)
+    carry_out(run, resume, resume=True, overwrite=False)
 
 
 @app.command()
@@ -183,79 +182,19 @@ def _begin(task: str, options: Mapping[str, Any]) -> None:
         refuse_unknown(values, known, source)
         given |= values
     given |= {name: value for name, value in options.items() if value is not None}
-    out = out or (Path(given["out"]) if "out" in given else None)
+    out = out or (Path(str(given["out"])) if "out" in given else None)
     if out is None:
         fail("no --out: name the folder that the model is to be written to, for example --out model/")
+    columns = {name: given[name] for name in COLUMNS[task] if name in given}
+    if wrong := column_fault(columns):
+        fail(f"{wrong}; `storyline train {task} --help` says what names a column")
     files = {"train": file} | {role: str(given[role]) for role in FILES if role in given}
     run = Run(
         task=task,
         files=files,
-        columns={name: given[name] for name in COLUMNS[task] if name in given},
+        columns=columns,
         settings={name: value for name, value in given.items() if name in setting_names(task)},
         checksums=checksums(files),
     )
-    _refuse_occupied(out, overwrite)
-    _train(run, out, resume=False)
-
-
-def _refuse_occupied(out: Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        fail(f"--out {out} is a file; name a folder")
-    if not out.is_dir() or not any(path.name != ".lock" for path in out.iterdir()):
-        return
-    if overwrite and any((out / name).is_file() for name in ("manifest.json", UNFINISHED)):
-        return
-    if (out / UNFINISHED).is_file():
-        fail(
-            f"{out} holds an unfinished run: `storyline train --resume {out}` goes on, --overwrite starts again"
-        )
-    if (out / "manifest.json").is_file():
-        fail(f"{out} already holds a model; pass --overwrite to replace it, or another --out")
-    fail(f"{out} is not empty and holds no model of ours; name an empty or new folder")
-
-
-def _train(run: Run, out: Path, *, resume: bool) -> None:
-    """Read the data, fit, save, and say what came of it."""
-    from rich.console import Console
-
-    from storyline.artifact import locked, write_whole
-    from storyline.cli.estimators import build, read_examples
-    from storyline.cli.progress import TrainingProgress
-    from storyline.cli.summary import print_training
-
-    console = Console()
-    examples = read_examples(run, run.files["train"])
-    extra: dict[str, Any] = {}
-    if "validation" in run.files:
-        held_out = read_examples(run, run.files["validation"])
-        extra["validation"] = held_out.inputs if held_out.targets is None else held_out.arguments()
-    if "unlabelled" in run.files:
-        extra["unlabelled"] = read_examples(run, run.files["unlabelled"], targets=False).inputs
-    if examples.channels is not None:
-        run = replace(run, columns=run.columns | {"channels": examples.channels})
-    estimator = build(run)
-    with locked(out):
-        if not resume:
-            shutil.rmtree(out / "checkpoints", ignore_errors=True)
-            (out / "metrics.jsonl").unlink(missing_ok=True)
-            write_whole(out / UNFINISHED, run.to_json().encode())
-        try:
-            with TrainingProgress(run.task, console, unit=examples.unit) as progress:
-                estimator.fit(*examples.arguments(), folder=out, resume=resume, events=(progress,), **extra)
-        except ValueError:
-            _withdraw(out)
-            raise
-        estimator.save_pretrained(out, documents={FINISHED: run.to_json()})
-        (out / UNFINISHED).unlink()
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    print_training(console, estimator, run, out)
-
-
-def _withdraw(out: Path) -> None:
-    """Take back what a run that was refused before its first checkpoint left in its folder."""
-    if (out / "checkpoints" / "manifest.json").is_file():
-        return
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    (out / UNFINISHED).unlink(missing_ok=True)
-    if {path.name for path in out.iterdir()} <= {".lock"}:
-        shutil.rmtree(out, ignore_errors=True)
+    refuse_occupied(out, overwrite)
+    carry_out(run, out, resume=False, overwrite=overwrite)

@@ -227,7 +227,13 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
             take_weights(network, before)
         self.unknown_ = validating.unknown if validating else (0, 0)
         program = self._program(network, everything.take(rows), validating)
-        self._train(program, folder=folder, resume=resume, events=events, examples=len(rows))
+        data = {
+            "X": raw,
+            "y": labels.tolist(),
+            "validation": [validating.values, validating.classes] if validation and validating else None,
+            "unlabelled": None if unlabelled is None else list(unlabelled),
+        }
+        self._train(program, data, folder=folder, resume=resume, events=events, examples=len(rows))
         return self
 
     def stretch(self, factor: float) -> Self:

@@ -17,7 +17,7 @@ from torch import nn
 from storyline import artifact
 from storyline.layers import GRU, LSTM, RNN
 from storyline.tasks.settings import ModelSettings, check_settings
-from storyline.training import Program, TrainingSettings, train
+from storyline.training import Identity, Program, TrainingSettings, train
 
 Listeners = Sequence[Callable[[Any], None]]
 StrPath = str | Path
@@ -27,9 +27,9 @@ CORES: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Torch seeded inside; the caller's generators are put back."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+    """Torch's generator of the CPU, where networks are made, seeded inside; the caller's is put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         yield
 
 
@@ -149,15 +149,27 @@ class SequenceEstimator(BaseEstimator, ABC, Generic[Network]):  # type: ignore[m
             return self._new_network().eval()
 
     def _train(
-        self, program: Program, *, folder: StrPath | None, resume: bool, events: Listeners, **extra: Any
+        self,
+        program: Program,
+        data: Mapping[str, Any],
+        *,
+        folder: StrPath | None,
+        resume: bool,
+        events: Listeners,
+        **extra: Any,
     ) -> None:
-        """Train `program.module`; it becomes `network_`, and what is known of the run `training_summary_`."""
+        """Train `program.module`; it becomes `network_`, and what is known of the run `training_summary_`.
+
+        `data` is what fit was given, by name; a run is not resumed with other data.
+        """
         resolved = self.resolved_.model_dump()
         settings = TrainingSettings(
             **{name: resolved[name] for name in TrainingSettings.model_fields if name in resolved}
         )
         place = Path(folder) if folder is not None else None
-        result = train(program, settings, folder=place, resume=resume, events=events)
+        result = train(
+            program, settings, folder=place, resume=resume, events=events, identity=Identity(resolved, data)
+        )
         self.network_ = program.module.cpu().eval()  # type: ignore[assignment]
         self.history_ = result.history
         self.training_summary_ = {

@@ -204,6 +204,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
             )
         self._train(
             program,
+            {"X": documents, "validation": None if validation is None else check_documents(validation)},
             folder=folder,
             resume=resume,
             events=events,

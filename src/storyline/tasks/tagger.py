@@ -199,7 +199,8 @@ class Tagger(SequenceEstimator[TokenTagger]):
                 seed=settings.seed,
                 label_smoothing=settings.label_smoothing,
             )
-        self._train(program, folder=folder, resume=resume, events=events, examples=len(rows))
+        data = {"X": sentences, "y": tags, "validation": validation}
+        self._train(program, data, folder=folder, resume=resume, events=events, examples=len(rows))
         return self
 
     def predict(self, X: Tokens) -> list[list[str]]:

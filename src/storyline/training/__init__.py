@@ -11,6 +11,7 @@ from storyline.training.events import (
     ValidationEvent,
     WarningEvent,
 )
+from storyline.training.identity import Identity
 from storyline.training.loop import train
 from storyline.training.program import Carry, Program
 from storyline.training.result import TrainingResult
@@ -22,6 +23,7 @@ __all__ = [
     "DivergedError",
     "Event",
     "FoundRun",
+    "Identity",
     "Interrupted",
     "Listener",
     "Program",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -79,32 +77,3 @@ def torch_set(settings: TrainingSettings, device: torch.device) -> Iterator[int]
             yield threads
         finally:
             torch.set_num_threads(before)
-
-
-class Interruption:
-    """Whether Ctrl-C was pressed; the loop looks between steps."""
-
-    requested = False
-
-
-@contextmanager
-def interruptible() -> Iterator[Interruption]:
-    """Within it the first Ctrl-C only sets the flag; a second one raises KeyboardInterrupt at once.
-
-    Only where Python's own handler is in place, and in the main thread: another's handler is left alone.
-    """
-    interruption = Interruption()
-    own = threading.current_thread() is threading.main_thread()
-    if not own or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield interruption
-        return
-
-    def note(number: int, frame: object) -> None:
-        interruption.requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield interruption
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

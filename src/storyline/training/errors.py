@@ -25,14 +25,20 @@ class DivergedError(TrainingError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C: the step in hand was finished and, where there is a folder, a checkpoint written."""
+    """Ctrl-C: the training is stopped.
 
-    def __init__(self, step: int, folder: Path | None):
+    step    where a resumption goes on: the step of the newest checkpoint, which is in `folder`
+    folder  None: nothing is kept
+    """
+
+    def __init__(self, step: int, folder: Path | None, *, while_validating: int | None = None):
         self.step, self.folder = step, folder
-        kept = (
-            "no folder was given, so nothing is kept" if folder is None else f"its checkpoint is in {folder}"
+        which = "its checkpoint" if while_validating is None else f"the checkpoint of step {step}"
+        kept = "no folder was given, so nothing is kept" if folder is None else f"{which} is in {folder}"
+        stopped = (
+            f"after step {step}" if while_validating is None else f"while validating step {while_validating}"
         )
-        super().__init__(f"stopped after step {step}; {kept}")
+        super().__init__(f"stopped {stopped}; {kept}")
 
 
 def _listed(rows: Sequence[int], most: int = 8) -> str:

@@ -15,9 +15,11 @@ from lightning_fabric import Fabric
 
 from storyline import artifact
 from storyline.training.average import Average
-from storyline.training.device import Interruption, interruptible, make_fabric, torch_set
+from storyline.training.device import make_fabric, torch_set
 from storyline.training.errors import DivergedError, Interrupted, TrainingError
 from storyline.training.events import Listener, ValidationEvent
+from storyline.training.identity import Identity
+from storyline.training.interruption import interruptible
 from storyline.training.program import Program
 from storyline.training.record import Record
 from storyline.training.report import Reporter, metrics_line
@@ -25,6 +27,8 @@ from storyline.training.result import TrainingResult, result_of
 from storyline.training.settings import TrainingSettings
 from storyline.training.state import State
 from storyline.training.step import NotFiniteError, Stepper
+
+NOTHING_MORE = Identity()
 
 
 def train(
@@ -34,6 +38,7 @@ def train(
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     events: Sequence[Listener] = (),
+    identity: Identity = NOTHING_MORE,
 ) -> TrainingResult:
     """Train `program.module`, which ends in eval mode with the weights to keep (averaged, best: see settings).
 
@@ -42,7 +47,9 @@ def train(
     resume  go on from the newest checkpoint, or from the beginning where there is none yet. On a CPU, with
             the same program, settings, threads, machine and torch, the end is the same bits as that of a run
             never stopped. A run that finished is not run again: its result is returned.
-    Errors: TrainingError (nothing to resume, another program or settings, a run that is there already);
+    identity  the model's settings and the data: what else must be the same for that
+    Ctrl-C ends it after the step in hand; pressed again, it drops that step, or the validation it is in.
+    Errors: TrainingError (nothing to resume, other data, settings or program, a run that is there already);
     DivergedError (loss or gradient not finite); Interrupted (Ctrl-C); artifact.ArtifactError (disk full,
     folder in use). torch's generators and thread count are afterwards as they were before.
     """
@@ -54,7 +61,7 @@ def train(
         nullcontext() if place is None else artifact.locked(place),
         torch_set(settings, fabric.device) as threads,
     ):
-        run = _Run(program, settings, fabric, place, events, threads)
+        run = _Run(program, settings, identity, fabric, place, events, threads)
         run.record.begin(run.state, fabric.device, resume=resume)
         run.to_the_end()
         return result_of(run.state, run.batches_per_epoch)
@@ -65,6 +72,7 @@ class _Run:
         self,
         program: Program,
         settings: TrainingSettings,
+        identity: Identity,
         fabric: Fabric,
         folder: Path | None,
         events: Sequence[Listener],
@@ -82,7 +90,7 @@ class _Run:
         average = None if settings.average is None else Average(program.module, settings.average)
         self.state = State(program.module, self.stepper.optimizer, average)
         environment = {"threads": str(threads), "torch": torch.__version__, "device": str(fabric.device)}
-        self.record = Record(folder, settings, self.batches_per_epoch, environment, self.reporter)
+        self.record = Record(folder, settings, identity, self.batches_per_epoch, environment, self.reporter)
 
     def to_the_end(self) -> None:
         """Take all steps that are left; then give the module the weights to keep."""
@@ -90,16 +98,16 @@ class _Run:
         self.reporter.begin(state.counters.step)
         self.started = time.perf_counter() - state.counters.seconds
         state.module.train()
-        with interruptible() as interruption:
+        with interruptible() as self.interruption:
             while not state.counters.finished:
-                self._epoch(interruption)
+                self._epoch()
         state.module.eval()
         if state.average is not None:
             state.average.copy_to_module()
         if state.best is not None:
             state.module.load_state_dict(state.best)
 
-    def _epoch(self, interruption: Interruption) -> None:
+    def _epoch(self) -> None:
         counters = self.state.counters
         epoch = counters.epoch
         batches = self.program.batches(epoch)
@@ -110,15 +118,19 @@ class _Run:
             )
         while counters.epoch == epoch and not counters.finished:
             try:
-                loss, items = self.stepper.step(self.state, batches)
+                loss, items = self.stepper.step(self.state, batches, self.interruption)
             except NotFiniteError as error:
                 self.record.save(self.state, self.fabric.device)
                 raise self._diverged(error) from None
             except KeyboardInterrupt:
                 self._interrupted()
             self.reporter.items += items
-            self._after_step(loss)
-            if interruption.requested and not counters.finished:
+            try:
+                self._after_step(loss)
+            except KeyboardInterrupt:
+                # The step counts already and its validation does not: of that there can be no checkpoint.
+                raise Interrupted(self.record.step, self.folder, while_validating=counters.step) from None
+            if self.interruption.requested and not counters.finished:
                 self._interrupted()
 
     def _after_step(self, loss: float) -> None:
@@ -145,7 +157,9 @@ class _Run:
         applied = nullcontext() if state.average is None else state.average.applied()
         with applied, torch.no_grad():
             with self.fabric.autocast():
+                self.interruption.allow()
                 metrics = {name: float(value) for name, value in self.program.validate().items()}
+                self.interruption.forbid()
             is_best = bool(metrics) and self._is_best(metrics)
             if is_best and self.settings.restore_best:
                 state.best = {name: value.clone() for name, value in state.module.state_dict().items()}

@@ -14,9 +14,10 @@ from storyline.artifact import Artifact
 from storyline.training.checkpoint import CHECKPOINTS, METRICS, load_checkpoint, save_checkpoint
 from storyline.training.errors import TrainingError
 from storyline.training.events import CheckpointEvent, ResumeEvent, WarningEvent
+from storyline.training.identity import Identity
 from storyline.training.report import Reporter
 from storyline.training.settings import MAY_DIFFER, TrainingSettings
-from storyline.training.state import Randomness, State
+from storyline.training.state import Randomness, State, seed_generators
 
 
 class Record:
@@ -26,14 +27,19 @@ class Record:
         self,
         folder: Path | None,
         settings: TrainingSettings,
+        identity: Identity,
         batches_per_epoch: int,
         environment: dict[str, str],
         reporter: Reporter,
     ):
         self.folder, self.settings, self.reporter = folder, settings, reporter
-        self.identity = settings.model_dump(mode="json") | {"batches_per_epoch": batches_per_epoch}
+        own = settings.model_dump(mode="json")
+        self.identity = {**identity.settings, **own, "batches_per_epoch": batches_per_epoch}
+        # A digest of much data takes its time, and without a folder nobody asks for it.
+        self.data = {} if folder is None else identity.digests()
         self.environment = environment
         self.written = time.perf_counter()
+        self.step = 0  # of the newest checkpoint
 
     def begin(self, state: State, device: torch.device, *, resume: bool) -> None:
         """Bring `state` to where the run stands: its beginning, or its newest checkpoint."""
@@ -41,10 +47,11 @@ class Record:
         if found is not None:
             self._check_same(found.config)
             state.from_checkpoint(found.config, found.tensors, device)
+            self.step = state.counters.step
             self._restore_metrics(found.text(METRICS))
             state.lines = found.text(METRICS).splitlines()
         else:
-            torch.manual_seed(self.settings.seed)
+            seed_generators(self.settings.seed, device)
             self.save(state, device)
         if resume:
             self.reporter.tell(ResumeEvent(state.counters.step, state.counters.finished))
@@ -55,10 +62,10 @@ class Record:
             return
         begun, step = time.perf_counter(), state.counters.step
         config, tensors = state.to_checkpoint(Randomness.now(device))
-        config |= {"settings": self.identity, "environment": self.environment}
+        config |= {"settings": self.identity, "data": self.data, "environment": self.environment}
         metrics = "".join(f"{line}\n" for line in state.lines)
         path = save_checkpoint(self.folder, step, config=config, tensors=tensors, metrics=metrics)
-        self.written = time.perf_counter()
+        self.written, self.step = time.perf_counter(), step
         self.reporter.tell(CheckpointEvent(step, path, self.written - begun))
 
     def is_due(self, state: State, now: float) -> bool:
@@ -90,6 +97,15 @@ class Record:
             artifact.write_whole(path, text)
 
     def _check_same(self, config: dict[str, Any]) -> None:
+        began = config.get("data", {})
+        # First: other data may change settings that come from it.
+        if differing := [
+            name for name in sorted({*began, *self.data}) if began.get(name) != self.data.get(name)
+        ]:
+            raise TrainingError(
+                f"the run in {self.folder} began with other data ({', '.join(differing)}); "
+                "resume with the same, or train anew in another folder"
+            )
         began = config["settings"]
         for name, value in json.loads(json.dumps(self.identity)).items():
             if name not in MAY_DIFFER and began.get(name) != value:

@@ -53,6 +53,14 @@ class Randomness:
             torch.cuda.set_rng_state(self.cuda, device)
 
 
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the generators that `Randomness` keeps, as torch.manual_seed does; those of other devices are the user's."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 @dataclass
 class State:
     """A training between two steps."""

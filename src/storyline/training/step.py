@@ -13,6 +13,7 @@ from torch.optim import AdamW
 
 from storyline.training.device import moved
 from storyline.training.errors import TrainingError
+from storyline.training.interruption import Interruption
 from storyline.training.program import Program, decayed_and_not
 from storyline.training.schedule import learning_rate_factor
 from storyline.training.settings import TrainingSettings
@@ -39,10 +40,11 @@ class Stepper:
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
         self.buffers = list(program.module.buffers())
 
-    def step(self, state: State, batches: Sequence[Any]) -> tuple[float, int]:
+    def step(self, state: State, batches: Sequence[Any], interruption: Interruption) -> tuple[float, int]:
         """Train on the item at the state's position; gives its loss and how many items it counts for.
 
-        Errors: NotFiniteError, and KeyboardInterrupt out of the program, with the state as before the step.
+        Errors: NotFiniteError, and KeyboardInterrupt before the update, with the state as before the step.
+        Afterwards an interruption is forbidden, whatever came of the step.
         """
         counters, device = state.counters, self.fabric.device
         self._set_learning_rate(counters.step)
@@ -50,6 +52,7 @@ class Stepper:
         buffers = [buffer.clone() for buffer in self.buffers]
         self.optimizer.zero_grad(set_to_none=True)
         try:
+            interruption.allow()
             item = batches[counters.position]
             if device.type != "cpu":
                 item = moved(item, device)
@@ -58,9 +61,11 @@ class Stepper:
             self.fabric.backward(loss)
             # One transfer for both, so that a GPU is waited for once a step.
             value, norm = torch.stack((loss.detach().float(), self._gradient_norm().float())).tolist()
+            interruption.forbid()
             if not (math.isfinite(value) and math.isfinite(norm)):
                 raise NotFiniteError(item, value, norm)
         except (KeyboardInterrupt, NotFiniteError):
+            interruption.forbid()
             randomness.restore(device)
             with torch.no_grad():
                 for buffer, before in zip(self.buffers, buffers, strict=True):
