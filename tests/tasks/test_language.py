@@ -182,6 +182,21 @@ def test_documents_end_where_the_model_says_so() -> None:
     assert {model.generate("", 50, seed=seed, temperature=0.5) for seed in range(12)} == {"abcd", "xy"}
 
 
+def test_documents_are_ended_as_the_model_learned_it(tmp_path) -> None:
+    several = LanguageModel(**QUICK | {"epochs": 1}).fit(["abcd", "xy"] * 60)
+    # A single document is scored like each of several: three letters, and its end.
+    assert several.evaluate("abcd")["n"] == 4
+    assert several.evaluate(["abcd", "xy"])["n"] == 7
+    several.save_pretrained(tmp_path)
+    assert load(tmp_path).evaluate("abcd") == several.evaluate("abcd")
+    # The one document that is left to learn from, and the one held out, are ended, too.
+    halved = LanguageModel(**QUICK | {"epochs": 1, "validation_fraction": 0.5}).fit(["ab" * 60, "ba" * 30])
+    assert halved.training_summary_["tokens"] == 121
+    assert halved.unknown_ == (0, 61)
+    single = LanguageModel(**QUICK | {"epochs": 1}).fit("abcdxy" * 60)
+    assert single.evaluate(["abcd", "xy"]) == single.evaluate("abcdxy")
+
+
 def test_suggests_the_next_word() -> None:
     model = LanguageModel(**QUICK | {"level": "word", "epochs": 15}).fit(SENTENCES)
     (first, probability), *others = model.suggest("the cat sat", 3)

@@ -55,10 +55,14 @@ def new_encoder(settings: LanguageModelSettings) -> TextEncoder:
     return text_encoder(settings.level, **options)
 
 
-def encode_documents(encoder: TextEncoder, documents: list[str]) -> np.ndarray:
-    """One text of all documents, ids (n,), with <end> after each where there are several."""
+def encode_documents(encoder: TextEncoder, documents: list[str], *, ended: bool) -> np.ndarray:
+    """One text of all documents, ids (n,).
+
+    ended: <end> stands after each. That belongs to the model, not to how many documents come: a model that learned
+    several expects it after a single one, too, and one that learned none would be scored on what it never saw.
+    """
     encoded = encoder.encode_all(documents)
-    if len(documents) > 1:
+    if ended:
         end = np.array([encoder.end_id], dtype=np.int64)
         encoded = [part for ids in encoded for part in (ids, end)]
     return np.concatenate(encoded) if encoded else np.empty(0, dtype=np.int64)

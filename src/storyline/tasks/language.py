@@ -34,8 +34,9 @@ _BEAM, _LONGEST_WORD = 32, 24
 class LanguageModel(SequenceEstimator[NextToken]):
     """A recurrent language model: learns one long text, or several, and continues others.
 
-    A text is one string, or a list of documents, which are joined with <end> between them (for words, <end> is also
-    the line break). The text is cut into `batch_size` streams that are read side by side in chunks of `steps`; the
+    A text is one string, or a list of documents. A model that learned several documents reads <end> after each of
+    them, and after every document that it is given later, a single one too (for words, <end> is also the line
+    break); one that learned a single text reads documents one behind the other. The text is cut into `batch_size` streams that are read side by side in chunks of `steps`; the
     state is carried from chunk to chunk, the gradient stays within one.
 
     level                "char", "word" or "subword" (trained byte-pairs)
@@ -69,7 +70,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
     seed                 of everything random
     backend              of the layers: "auto", "torch" or "reference"
 
-    After fit: encoder_, training_summary_, history_ (lines of metrics), network_ (the module), unknown_ (how many
+    After fit: encoder_, many_ (whether it learned several documents), training_summary_, history_ (lines of metrics), network_ (the module), unknown_ (how many
     of how many tokens were unknown in the text last read).
     """
 
@@ -77,6 +78,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
     settings_type = LanguageModelSettings
     resolved_: LanguageModelSettings
     encoder_: TextEncoder
+    many_: bool
 
     def __init__(
         self,
@@ -352,7 +354,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         return np.array([drawn]), [drawn]
 
     def _ids(self, documents: list[str]) -> np.ndarray:
-        return encode_documents(self.encoder_, documents)
+        return encode_documents(self.encoder_, documents, ended=self.many_)
 
     def _word_vectors(self, ids: np.ndarray) -> torch.Tensor:
         assert isinstance(self.encoder_, WordEncoder)
