@@ -121,6 +121,8 @@ def test_the_validation_part_is_not_learned() -> None:
         (["a b"], [["X", "Y"]], r"X\[0\] is a string"),
         ("a b", [["X", "Y"]], "one string"),
         ([["a", ""]], [["X", "Y"]], r"X\[0\]\[1\] is ''"),
+        ([["a", "\ud800"]], [["X", "Y"]], r"X\[0\]\[1\] holds '\\ud800'.*surrogate"),
+        ([["a", "b"]], [["X", "\ud800"]], r"y\[0\]\[1\] holds '\\ud800'.*surrogate"),
         ([], [], "X is empty"),
     ],
 )

@@ -40,9 +40,9 @@ def ppmi_vectors(
         raise DataError(f"size is {size}; {len(words)} words with neighbours allow 1 to {len(words) - 1}")
     ppmi = _ppmi(counts[words][:, words], smoothing)
     # One thread: the matrices are tall and thin, where BLAS threads cost a hundred times what they save, and so
-    # the bits do not hang on the number of threads.
+    # the bits do not hang on the number of threads. NumPy's older generator takes seeds of 32 bits only.
     with threadpool_limits(1, user_api="blas"):
-        left, singular, _ = randomized_svd(ppmi, size, n_oversamples=10, n_iter=4, random_state=seed)
+        left, singular, _ = randomized_svd(ppmi, size, n_oversamples=10, n_iter=4, random_state=seed % 2**32)
     found = left * np.sqrt(singular)
     found *= size**-0.5 / found.std()
     generator = np.random.default_rng(seed)

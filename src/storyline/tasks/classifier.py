@@ -33,7 +33,7 @@ from storyline.tasks.estimator import (
     take_weights,
 )
 from storyline.tasks.inputs import Kind, check_texts, kind_of
-from storyline.tasks.labels import encode_labels, labels_from_document, labels_to_document
+from storyline.tasks.labels import check_labels, encode_labels, labels_from_document, labels_to_document
 from storyline.tasks.probe import MemoryProbe
 from storyline.tasks.readers import Reader, Sequences, SeriesReader, TextReader, read_series, restored_reader
 from storyline.tasks.settings import ClassifierSettings, check_settings, resolve_classifier
@@ -312,6 +312,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
             if y is None:
                 raise ValueError("This estimator requires y to be passed, but the target y is None")
             labels = column_or_1d(np.asarray(y), warn=True)
+        check_labels(labels)
         check_classification_targets(labels)
         raw = check_texts(X) if kind == "text" else read_series(X, kind, None)
         _same_number(raw, labels)

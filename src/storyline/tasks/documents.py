@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from storyline.data import TextEncoder, text_encoder
+from storyline.tasks.inputs import refuse_surrogates
 from storyline.tasks.settings import LanguageModelSettings
 
 Text = str | Sequence[str]
@@ -26,6 +27,7 @@ def check_documents(X: Text) -> list[str]:
             raise ValueError(f"X[{index}] is {type(document).__name__}; give a text, or a list of texts")
         if not document:
             raise ValueError(f"X[{index}] is an empty text; leave it out")
+        refuse_surrogates(document, f"X[{index}]")
     return documents
 
 

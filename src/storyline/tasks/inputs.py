@@ -33,8 +33,27 @@ def kind_of(X: Any) -> Kind:
     return "ragged" if getattr(first, "ndim", 0) else "table"
 
 
+def check_text(text: Any, name: str) -> str:
+    """`text`, which is a string that a file can hold; ValueError where it is not."""
+    if not isinstance(text, str):
+        raise ValueError(f"{name} is {type(text).__name__}; give a text")
+    refuse_surrogates(text, name)
+    return text
+
+
+def refuse_surrogates(text: str, name: str) -> None:
+    """ValueError where `text` holds half of a surrogate pair: a vocabulary with it could be learned, but not saved."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} holds {text[error.start]!r} as its character {error.start + 1}, half of a surrogate pair, "
+            "which is no character; remove it"
+        ) from None
+
+
 def check_texts(X: Any, name: str = "X") -> list[str]:
-    """X as a list of strings, none of them empty or blank."""
+    """X as a list of strings, none of them empty or blank, or with half a surrogate pair."""
     texts = list(X)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
@@ -43,6 +62,7 @@ def check_texts(X: Any, name: str = "X") -> list[str]:
             )
         if not text.strip():
             raise ValueError(f"{name}[{index}] is an empty text; leave it out, or give it at least one word")
+        refuse_surrogates(text, f"{name}[{index}]")
     return texts
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from storyline.data import Vocabulary, collate
-from storyline.tasks.inputs import lengths_of
+from storyline.tasks.inputs import lengths_of, refuse_surrogates
 
 Tokens = Sequence[Sequence[str]]
 # A longer word is spelled by its first and its last characters, half of these each.
@@ -129,6 +129,7 @@ def check_sentences(X: Tokens, name: str) -> list[list[str]]:
                 raise ValueError(
                     f"{name}[{index}][{place}] is {word!r}; give strings of at least one character"
                 )
+            refuse_surrogates(word, f"{name}[{index}][{place}]")
         sentences.append(words)
     return sentences
 

@@ -19,6 +19,8 @@ from pydantic import (
 Share = Annotated[float, Field(ge=0, lt=1)]
 Steps = Annotated[int, Field(ge=3)]
 Auto = Literal["auto"]
+# The generators of torch take no greater seed.
+SEEDS = 2**63
 # How many steps a classifier of series takes where its epochs are "auto".
 _SERIES_STEPS = 1500
 # Below so many series noise makes up for what is missing.
@@ -51,7 +53,7 @@ class ModelSettings(BaseModel):
     restore_best: bool
     checkpoint_every: PositiveInt | None
     checkpoint_seconds: Annotated[float, Field(ge=0)] | None
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)]
     threads: PositiveInt | None
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["32", "bf16"]
