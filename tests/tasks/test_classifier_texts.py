@@ -160,6 +160,8 @@ def test_word_vectors_from_unlabelled_texts_start_the_embedding() -> None:
     assert model.evaluate(["wyvern road"], ["left"])["unknown"] == 0
     start = model.initial_network().embedding.weight
     assert (model.network_.embedding.weight - start).abs().mean() > 0.1
+    with pytest.raises(ValueError, match=r"^embedding_size is 128; \d+ words with neighbours allow"):
+        Classifier(**settings | {"embedding_size": 128}).fit(texts, labels, unlabelled=unlabelled)
     with pytest.raises(ValueError, match=r"unlabelled\[1\] holds '\\ud800'"):
         Classifier(**settings).fit(texts, labels, unlabelled=["a road", "\ud800"])
     with pytest.raises(ValueError, match="level='word'"):
@@ -235,6 +237,7 @@ def test_refuses_after_fit(trained: Classifier) -> None:
         ({"hidden_size": 0}, "hidden_size=0; it must be greater than 0"),
         ({"core": "lsmt"}, "core='lsmt'; it must be 'lstm', 'gru' or 'rnn'"),
         ({"remember": 2}, "remember=2"),
+        ({"max_vocabulary": 2, "level": "char"}, "max_vocabulary=2; it must be 3 or more"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"supervise_every": 4, "pooling": "max"}, "pooling='last'"),
     ],

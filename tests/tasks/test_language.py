@@ -190,6 +190,14 @@ def test_every_level_and_head_learns_documents(more: dict[str, Any], tmp_path, m
     assert "<" not in text
 
 
+def test_an_adaptive_softmax_names_the_size_that_it_needs(monkeypatch) -> None:
+    monkeypatch.setattr("storyline.tasks.language_network._CUTOFFS", (4, 6, 8))
+    settings = QUICK | {"level": "word", "softmax": "adaptive"}
+    with pytest.raises(ValueError, match=r"needs hidden_size=64 or more.* and hidden_size is 32"):
+        LanguageModel(**settings).fit(" ".join(SENTENCES))
+    LanguageModel(**settings | {"hidden_size": 64, "epochs": 1}).fit(" ".join(SENTENCES))
+
+
 def test_documents_end_where_the_model_says_so() -> None:
     model = LanguageModel(**QUICK | {"epochs": 20}).fit(["abcd", "xy"] * 60)
     assert model.generate("ab", 50, temperature=0) == "abcd"
@@ -282,7 +290,7 @@ def test_the_initial_stack_is_rebuilt_bit_for_bit(trained: LanguageModel) -> Non
         ([], "no text"),
         (["a", 3], r"X\[1\] is int"),
         (["a", "b\udc80"], r"X\[1\] holds '\\udc80' as its character 2, half of a surrogate pair"),
-        ("abc", "too few"),
+        ("abc", "has 3 tokens, too few for batch_size=8 streams"),
     ],
 )
 def test_refuses_in_fit(text: Any, message: str) -> None:
@@ -317,5 +325,12 @@ def test_refuses_elsewhere(trained: LanguageModel) -> None:
         trained.suggest("a", 0)
     with pytest.raises(ValueError, match="the first is not scored"):
         trained.evaluate("a")
+    text = " ".join(SENTENCES)
+    with pytest.raises(ValueError, match=r"beyond the first 2000, .* only 15; set softmax='full'"):
+        LanguageModel(**QUICK | {"level": "word", "softmax": "adaptive"}).fit(text)
+    with pytest.raises(ValueError, match="embedding_size is 16; 12 words with neighbours allow 1 to 11"):
+        LanguageModel(**QUICK | {"level": "word", "word_vectors": True}).fit(text)
+    with pytest.raises(ValueError, match=r"max_vocabulary=100; it must be 259 or more, .* the bytes"):
+        LanguageModel(**QUICK | {"level": "subword", "max_vocabulary": 100}).fit(text)
     with pytest.raises(ValueError, match="softmax='adaptive' cannot be tied"):
         LanguageModel(level="word", tied=True, softmax="adaptive").fit("a b c")

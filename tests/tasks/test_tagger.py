@@ -131,6 +131,18 @@ def test_refuses_in_fit(X: Any, y: Any, message: str) -> None:
         Tagger(**QUICK).fit(X, y)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"spelling_size": 5}, "spelling_size=5; it must be a multiple of 2"),
+        ({"max_vocabulary": 2}, "max_vocabulary=2; it must be 3 or more"),
+    ],
+)
+def test_refuses_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Tagger(**QUICK | settings).fit([["a", "b"]], [["X", "Y"]])
+
+
 def test_refuses_an_unseen_tag(trained: Tagger) -> None:
     with pytest.raises(ValueError, match=r"y\[1\]: 'NAMES' was not seen in training"):
         trained.evaluate([["a"], ["B"]], [["WORD"], ["NAMES"]])

@@ -236,6 +236,10 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         See `layers.Recurrent.stretch`; with `warm_start=True` a fit on the finer series goes on from there.
         """
         check_is_fitted(self)
+        if self.resolved_.core == "rnn":
+            raise ValueError(
+                "core is 'rnn', which has no gates to slow down; fit with core='lstm' or core='gru'"
+            )
         self.network_.layer.stretch(factor)
         return self
 

@@ -192,6 +192,11 @@ class LanguageModel(SequenceEstimator[NextToken]):
             validated=validation is not None or bool(held_out),
         )
         ids = self._ids(training)
+        if len(ids) <= settings.batch_size:
+            raise ValueError(
+                f"the training text has {len(ids)} tokens, too few for batch_size={settings.batch_size} streams read "
+                "side by side; give more text, or set batch_size below the number of tokens"
+            )
         checked = self._ids(check_documents(validation) if validation is not None else held_out)
         self.unknown_ = (self.encoder_.unknown(checked), len(checked))
         vectors = self._word_vectors(ids) if self.resolved_.word_vectors else None
@@ -308,7 +313,8 @@ class LanguageModel(SequenceEstimator[NextToken]):
         assert isinstance(self.encoder_, WordEncoder)
         assert self.resolved_.embedding_size != "auto"
         size, seed = self.resolved_.embedding_size, self.resolved_.seed
-        return torch.from_numpy(ppmi_vectors([ids], self.encoder_.vocabulary, size, seed=seed))
+        vectors = ppmi_vectors([ids], self.encoder_.vocabulary, size, seed=seed, name="embedding_size")
+        return torch.from_numpy(vectors)
 
     def _new_network(self, vectors: torch.Tensor | None = None) -> NextToken:
         return new_language_network(self.resolved_, self.encoder_, vectors)

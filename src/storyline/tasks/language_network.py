@@ -115,7 +115,7 @@ def _new_head(
     classes, dropout = len(counts), settings.dropout
     size = settings.hidden_size + (embedding.weight.shape[1] if settings.shortcut else 0)
     if settings.softmax == "adaptive":
-        cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff < classes]
+        cutoffs = _cutoffs(settings, classes, size)
         return AdaptiveHead(size, classes, cutoffs, dropout=dropout)
     head: LinearHead | TiedHead
     if settings.softmax == "sampled":
@@ -131,6 +131,24 @@ def _new_head(
     with torch.no_grad():
         bias.copy_((counts.double() + 0.5).log() - (counts.double() + 0.5).sum().log())
     return head
+
+
+def _cutoffs(settings: LanguageModelSettings, classes: int, size: int) -> list[int]:
+    """Where the ranges of the adaptive softmax begin; ValueError names the setting that does not fit."""
+    cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff < classes]
+    if not cutoffs:
+        raise ValueError(
+            f"softmax='adaptive' spends less on words beyond the first {_CUTOFFS[0]}, and the text gives only "
+            f"{classes}; set softmax='full'"
+        )
+    # Each range reads a quarter of the channels that the range before it reads.
+    least = 4 ** len(cutoffs)
+    if size < least:
+        raise ValueError(
+            f"softmax='adaptive' needs hidden_size={least} or more for a vocabulary of {classes}, and hidden_size is "
+            f"{settings.hidden_size}; make it larger, or set softmax='full'"
+        )
+    return cutoffs
 
 
 class LanguageProgram:

@@ -19,6 +19,10 @@ from pydantic import (
 Share = Annotated[float, Field(ge=0, lt=1)]
 Steps = Annotated[int, Field(ge=3)]
 Auto = Literal["auto"]
+# The vector of a word's spelling is half of either direction.
+Even = Annotated[int, Field(ge=2, multiple_of=2)]
+# Of byte-pairs the vocabulary begins with the bytes.
+_BYTES = 256
 # The generators of torch take no greater seed.
 SEEDS = 2**63
 # How many steps a classifier of series takes where its epochs are "auto".
@@ -81,6 +85,11 @@ class ClassifierSettings(ModelSettings):
     warm_start: bool
 
     @model_validator(mode="after")
+    def _vocabulary_holds_words(self) -> Self:
+        _refuse_small_vocabulary(self.max_vocabulary, self.level, specials=2)
+        return self
+
+    @model_validator(mode="after")
     def _supervision_follows_the_state(self) -> Self:
         if self.supervise_every is not None and (
             self.bidirectional is True or self.pooling in ("max", "mean")
@@ -105,9 +114,14 @@ class TaggerSettings(ModelSettings):
     max_vocabulary: PositiveInt | None
     embedding_size: PositiveInt
     character_size: PositiveInt
-    spelling_size: PositiveInt
+    spelling_size: Even
     word_dropout: Annotated[float, Field(ge=0)]
     label_smoothing: Share
+
+    @model_validator(mode="after")
+    def _vocabulary_holds_words(self) -> Self:
+        _refuse_small_vocabulary(self.max_vocabulary, "word", specials=2)
+        return self
 
 
 class LanguageModelSettings(ModelSettings):
@@ -131,6 +145,11 @@ class LanguageModelSettings(ModelSettings):
     steps: PositiveInt
 
     @model_validator(mode="after")
+    def _vocabulary_holds_words(self) -> Self:
+        _refuse_small_vocabulary(self.max_vocabulary, self.level, specials=3)
+        return self
+
+    @model_validator(mode="after")
     def _heads_go_together(self) -> Self:
         if self.softmax == "adaptive" and self.tied is True:
             raise ValueError("softmax='adaptive' cannot be tied; set tied=False, or softmax='sampled'")
@@ -139,6 +158,15 @@ class LanguageModelSettings(ModelSettings):
         if self.word_vectors is True and self.level != "word":
             raise ValueError(f"word_vectors=True needs level='word', and level is {self.level!r}")
         return self
+
+
+def _refuse_small_vocabulary(largest: int | None, level: str, specials: int) -> None:
+    least = specials + (_BYTES if level == "subword" else 1)
+    if largest is not None and largest < least:
+        raise ValueError(
+            f"max_vocabulary={largest}; it must be {least} or more, for the {specials} special tokens and "
+            + ("the bytes" if level == "subword" else f"a {level}")
+        )
 
 
 def check_settings(kind: type[Named], given: dict[str, Any]) -> Named:
