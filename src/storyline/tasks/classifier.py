@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from storyline.artifact import Artifact
 from storyline.data import split_validation
+from storyline.layers import MemoryProbe
 from storyline.tasks.classifier_network import (
     ClassifierProgram,
     SequenceClassifier,
@@ -34,7 +35,6 @@ from storyline.tasks.estimator import (
 )
 from storyline.tasks.inputs import Kind, check_texts, kind_of
 from storyline.tasks.labels import check_labels, encode_labels, labels_from_document, labels_to_document
-from storyline.tasks.probe import MemoryProbe
 from storyline.tasks.readers import Reader, Sequences, SeriesReader, TextReader, read_series, restored_reader
 from storyline.tasks.settings import ClassifierSettings, check_settings, resolve_classifier
 from storyline.tasks.word_vectors import learn_vocabulary

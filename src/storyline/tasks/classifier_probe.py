@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from storyline.layers import MemoryProbe
 from storyline.tasks.classifier_network import SequenceClassifier, log_probabilities, mean_loss
-from storyline.tasks.probe import MemoryProbe, last_state, long_tails
+from storyline.tasks.probe import last_state, long_tails
 from storyline.tasks.readers import Sequences
 
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
 from storyline.data import TextEncoder, WordEncoder, ppmi_vectors
+from storyline.layers import MemoryProbe
 from storyline.tasks.continuation import Continuation
 from storyline.tasks.documents import Text, check_documents, encode_documents, hold_out_end, new_encoder
 from storyline.tasks.estimator import (
@@ -26,7 +27,6 @@ from storyline.tasks.generation import Sampling, check_count, drawing
 from storyline.tasks.inputs import check_text
 from storyline.tasks.language_network import LanguageProgram, NextToken, new_language_network, read_loss
 from storyline.tasks.language_probe import probe_language
-from storyline.tasks.probe import MemoryProbe
 from storyline.tasks.settings import LanguageModelSettings, check_settings, resolve_language
 
 

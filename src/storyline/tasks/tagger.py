@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
 from storyline.data import DataError, Vocabulary, split_validation
-from storyline.layers import CharacterEmbedding, TokenEmbedding
+from storyline.layers import CharacterEmbedding, MemoryProbe, TokenEmbedding
 from storyline.tasks.estimator import (
     Listeners,
     SequenceEstimator,
@@ -24,7 +24,6 @@ from storyline.tasks.estimator import (
     reproducible,
     steps_to_remember,
 )
-from storyline.tasks.probe import MemoryProbe
 from storyline.tasks.sentences import Sentences, Tokens, check_sentences, check_tags, read_sentences
 from storyline.tasks.settings import TaggerSettings, check_settings
 from storyline.tasks.tagger_network import TaggerProgram, TokenTagger, log_probabilities

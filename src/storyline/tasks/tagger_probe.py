@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from storyline.tasks.probe import MemoryProbe, last_state, long_tails
+from storyline.layers import MemoryProbe
+from storyline.tasks.probe import last_state, long_tails
 from storyline.tasks.sentences import Sentences
 from storyline.tasks.tagger_network import TokenTagger, log_probabilities
 
