@@ -162,6 +162,8 @@ def test_word_vectors_from_unlabelled_texts_start_the_embedding() -> None:
     assert (model.network_.embedding.weight - start).abs().mean() > 0.1
     with pytest.raises(ValueError, match=r"^embedding_size is 128; \d+ words with neighbours allow"):
         Classifier(**settings | {"embedding_size": 128}).fit(texts, labels, unlabelled=unlabelled)
+    with pytest.raises(ValueError, match="unlabelled is one string; give a list of texts"):
+        Classifier(**settings).fit(texts, labels, unlabelled="a road")
     with pytest.raises(ValueError, match=r"unlabelled\[1\] holds '\\ud800'"):
         Classifier(**settings).fit(texts, labels, unlabelled=["a road", "\ud800"])
     with pytest.raises(ValueError, match="level='word'"):

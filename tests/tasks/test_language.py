@@ -289,6 +289,8 @@ def test_the_initial_stack_is_rebuilt_bit_for_bit(trained: LanguageModel) -> Non
         ("", r"X\[0\] is an empty text"),
         ([], "no text"),
         (["a", 3], r"X\[1\] is int"),
+        (None, "X is of the type NoneType; give a list of texts, or a single one"),
+        (b"ab", "X is of the type bytes"),
         (["a", "b\udc80"], r"X\[1\] holds '\\udc80' as its character 2, half of a surrogate pair"),
         ("abc", "has 3 tokens, too few for batch_size=8 streams"),
     ],
@@ -302,6 +304,7 @@ def test_refuses_in_fit(text: Any, message: str) -> None:
     ("settings", "message"),
     [
         ({"temperature": -1}, "temperature is -1"),
+        ({"temperature": "hot"}, "temperature is 'hot'; it must be a number"),
         ({"top_k": 0}, "top_k is 0"),
         ({"top_k": 2.5}, "top_k is 2.5"),
         ({"seed": -1}, "seed is -1"),
@@ -317,6 +320,8 @@ def test_refuses_to_generate(trained: LanguageModel, settings: dict[str, Any], m
 def test_refuses_elsewhere(trained: LanguageModel) -> None:
     with pytest.raises(ValueError, match="length is -1"):
         trained.generate("a", -1)
+    with pytest.raises(ValueError, match=r"validation\[0\] is an empty text"):
+        LanguageModel(**QUICK).fit(echoes(30), validation="")
     with pytest.raises(ValueError, match=r"length is 2\.5; it must be a whole number"):
         trained.generate("a", 2.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="prompt is NoneType"):

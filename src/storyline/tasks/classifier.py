@@ -33,7 +33,7 @@ from storyline.tasks.estimator import (
     steps_to_remember,
     take_weights,
 )
-from storyline.tasks.inputs import Kind, check_texts, kind_of
+from storyline.tasks.inputs import Kind, check_pair, check_texts, kind_of
 from storyline.tasks.labels import check_labels, encode_labels, labels_from_document, labels_to_document
 from storyline.tasks.readers import Reader, Sequences, SeriesReader, TextReader, read_series, restored_reader
 from storyline.tasks.settings import ClassifierSettings, check_settings, resolve_classifier
@@ -219,7 +219,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         everything = replace(self.reader_.read(raw, kind), targets=targets)
         validating = everything.take(held_out) if len(held_out) else None
         if validation is not None:
-            validating = self._read_labelled(*validation, name="validation y")
+            validating = self._read_labelled(*check_pair(validation), name="validation y")
         self._resolve(settings, everything.take(rows), patient=validating is not None)
         with reproducible(settings.seed):
             network = self._new_network(vectors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,10 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
+        for name in ("temperature", "top_p"):
+            if not isinstance(getattr(self, name), Real | None):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a number")
+        if self.temperature is None or not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature is {self.temperature}; it must be 0 or more")
         if self.top_k is not None and (not _whole(self.top_k) or self.top_k < 1):
             raise ValueError(f"top_k is {self.top_k}; it must be a whole number, 1 or more, or None")

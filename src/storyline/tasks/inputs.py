@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,10 @@ def kind_of(X: Any) -> Kind:
         return "array" if len(shape) == 3 else "table"
     if isinstance(X, dict):
         raise ValueError("X is a dict; give a list of texts, a list of arrays, or an array")
+    if not hasattr(X, "__len__") and not hasattr(X, "__array__"):
+        raise ValueError(
+            f"X is of the type {type(X).__name__}; give a list of texts, a list of arrays, or an array"
+        )
     first = next(iter(X), None) if hasattr(X, "__len__") else None
     if isinstance(first, str):
         return "text"
@@ -31,6 +35,24 @@ def kind_of(X: Any) -> Kind:
         nested = any(np.ndim(value) for row in X for value in row[:1])
         return "ragged" if nested or len({len(row) for row in X}) > 1 else "table"
     return "ragged" if getattr(first, "ndim", 0) else "table"
+
+
+def check_list(X: Any, name: str, of: str) -> list[Any]:
+    """X as a list; ValueError for a single string, and for what is no collection."""
+    if isinstance(X, str | bytes) or not isinstance(X, Iterable):
+        what = "one string" if isinstance(X, str) else f"of the type {type(X).__name__}"
+        raise ValueError(f"{name} is {what}; give a list of {of}")
+    return list(X)
+
+
+def check_pair(validation: Any) -> tuple[Any, Any]:
+    """`validation` as (X, y); ValueError where it is no pair."""
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise ValueError(
+            f"validation is of the type {type(validation).__name__}; give a pair (X, y), or None for a part of X"
+        )
+    inputs, targets = validation
+    return inputs, targets
 
 
 def check_text(text: Any, name: str) -> str:
@@ -54,7 +76,7 @@ def refuse_surrogates(text: str, name: str) -> None:
 
 def check_texts(X: Any, name: str = "X") -> list[str]:
     """X as a list of strings, none of them empty or blank, or with half a surrogate pair."""
-    texts = list(X)
+    texts = check_list(X, name, "texts")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(

@@ -197,7 +197,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
                 f"the training text has {len(ids)} tokens, too few for batch_size={settings.batch_size} streams read "
                 "side by side; give more text, or set batch_size below the number of tokens"
             )
-        checked = self._ids(check_documents(validation) if validation is not None else held_out)
+        checked = self._ids(check_documents(validation, "validation") if validation is not None else held_out)
         self.unknown_ = (self.encoder_.unknown(checked), len(checked))
         vectors = self._word_vectors(ids) if self.resolved_.word_vectors else None
         with reproducible(settings.seed):

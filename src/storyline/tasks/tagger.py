@@ -24,6 +24,7 @@ from storyline.tasks.estimator import (
     reproducible,
     steps_to_remember,
 )
+from storyline.tasks.inputs import check_pair
 from storyline.tasks.sentences import Sentences, Tokens, check_sentences, check_tags, read_sentences
 from storyline.tasks.settings import TaggerSettings, check_settings
 from storyline.tasks.tagger_network import TaggerProgram, TokenTagger, log_probabilities
@@ -168,7 +169,8 @@ class Tagger(SequenceEstimator[TokenTagger]):
         tags than words, and fewer than two different tags.
         """
         settings = check_settings(TaggerSettings, self.get_params(deep=False))
-        sentences, tags = check_sentences(X, "X"), check_tags(X, y)
+        sentences, tags = check_sentences(X, "X"), check_sentences(y, "y")
+        check_tags(sentences, tags)
         if not sentences:
             raise ValueError("X is empty; give at least one tagged sentence")
         self.tag_vocabulary_ = Vocabulary.of_labels(tag for sentence in tags for tag in sentence)
@@ -177,12 +179,20 @@ class Tagger(SequenceEstimator[TokenTagger]):
         rows = held_out = np.arange(len(sentences))
         if validation is not None or settings.validation_fraction == 0:
             held_out = rows[:0]
+        elif len(sentences) == 1:
+            raise ValueError(
+                "X is a single sentence, none of which can be held out; give more, or set validation_fraction=0"
+            )
         else:
             rows, held_out = split_validation(len(sentences), settings.validation_fraction, settings.seed)
         self._learn_words([sentences[row] for row in rows], settings)
-        everything = self._read_tagged(X, y)
+        everything = self._read_tagged(sentences, tags)
         training = everything.take(rows)
-        checked = self._read_tagged(*validation) if validation is not None else everything.take(held_out)
+        checked = (
+            self._read_tagged(*check_pair(validation))
+            if validation is not None
+            else everything.take(held_out)
+        )
         self.unknown_ = self._unknown(checked)
         remember = steps_to_remember(settings, float(np.percentile(training.lengths, 95)))
         update: dict[str, Any] = (
@@ -275,13 +285,15 @@ class Tagger(SequenceEstimator[TokenTagger]):
         )
 
     def _read_tagged(self, X: Tokens, y: Tokens) -> Sentences:
+        sentences, given = check_sentences(X, "X"), check_sentences(y, "y")
+        check_tags(sentences, given)
         tags = []
-        for index, sentence in enumerate(check_tags(X, y)):
+        for index, sentence in enumerate(given):
             try:
                 tags.append(self.tag_vocabulary_.ids(sentence))
             except DataError as error:
                 raise ValueError(f"y[{index}]: {error}") from None
-        return replace(self._read(X), tags=tags)
+        return replace(self._read(sentences), tags=tags)
 
     def _unknown(self, sentences: Sentences) -> tuple[int, int]:
         words = [sentences.words[row] for row in sentences.rows]
