@@ -23,6 +23,12 @@ def check_labels(labels: np.ndarray) -> None:
                 refuse_surrogates(label, f"y[{index}]")
 
 
+def check_same_number(X: Any, labels: np.ndarray) -> None:
+    """ValueError where there are more or fewer labels than sequences."""
+    if len(X) != len(labels):
+        raise ValueError(f"X has {len(X)} sequences and y {len(labels)} labels; give one label for each")
+
+
 def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str = "y") -> np.ndarray:
     """The place (n,) int64 of each label among the sorted `classes`; ValueError names one that is not there."""
     places = np.searchsorted(classes, labels).clip(max=len(classes) - 1)

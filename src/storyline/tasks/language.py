@@ -122,44 +122,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         precision: Literal["32", "bf16"] = "32",
         backend: str = "auto",
     ) -> None:
-        self.level = level
-        self.core = core
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.remember = remember
-        self.lowercase = lowercase
-        self.whitespace = whitespace
-        self.min_count = min_count
-        self.max_vocabulary = max_vocabulary
-        self.embedding_size = embedding_size
-        self.tied = tied
-        self.softmax = softmax
-        self.candidates = candidates
-        self.word_vectors = word_vectors
-        self.shortcut = shortcut
-        self.dropout = dropout
-        self.learn_initial_state = learn_initial_state
-        self.steps = steps
-        self.epochs = epochs
-        self.max_steps = max_steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.warmup = warmup
-        self.clip_norm = clip_norm
-        self.average = average
-        self.validation_fraction = validation_fraction
-        self.validate_every = validate_every
-        self.patience = patience
-        self.restore_best = restore_best
-        self.checkpoint_every = checkpoint_every
-        self.checkpoint_seconds = checkpoint_seconds
-        self.seed = seed
-        self.threads = threads
-        self.device = device
-        self.precision = precision
-        self.backend = backend
+        self._keep(locals())
 
     def fit(
         self,
@@ -192,11 +155,6 @@ class LanguageModel(SequenceEstimator[NextToken]):
             validated=validation is not None or bool(held_out),
         )
         ids = self._ids(training)
-        if len(ids) <= settings.batch_size:
-            raise ValueError(
-                f"the training text has {len(ids)} tokens, too few for batch_size={settings.batch_size} streams read "
-                "side by side; give more text, or set batch_size below the number of tokens"
-            )
         checked = self._ids(check_documents(validation, "validation") if validation is not None else held_out)
         self.unknown_ = (self.encoder_.unknown(checked), len(checked))
         vectors = self._word_vectors(ids) if self.resolved_.word_vectors else None
@@ -205,9 +163,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
                 self._new_network(vectors),
                 ids,
                 checked if len(checked) > 1 else None,
-                streams=settings.batch_size,
-                steps=settings.steps,
-                seed=settings.seed,
+                self.resolved_,
             )
         self._train(
             program,

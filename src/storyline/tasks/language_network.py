@@ -157,8 +157,7 @@ class LanguageProgram:
     One stream in fifty begins a chunk with a fresh state instead, so that the model learns how texts begin.
 
     training, validation  ids (n,) of one long text each
-    streams               the text is cut into so many parts that are read side by side
-    steps                 length of a chunk
+    settings              `batch_size` parts of the text are read side by side, in chunks of `steps`
     """
 
     monitor = "loss"
@@ -169,14 +168,17 @@ class LanguageProgram:
         module: NextToken,
         training: np.ndarray,
         validation: np.ndarray | None,
-        *,
-        streams: int,
-        steps: int,
-        seed: int,
+        settings: LanguageModelSettings,
     ) -> None:
+        streams, steps = settings.batch_size, settings.steps
+        if len(training) <= streams:
+            raise ValueError(
+                f"the training text has {len(training)} tokens, too few for batch_size={streams} streams read side by "
+                "side; give more text, or set batch_size below the number of tokens"
+            )
         self.module = module
         self._training, self._validation = training, validation
-        self._streams, self._steps, self._seed = streams, steps, seed
+        self._streams, self._steps, self._seed = streams, steps, settings.seed
         # Chunks are cut at another place in each epoch, all epochs with the same number of them.
         self._offsets = steps if len(training) > 4 * streams * steps else 1
         self._chunks = len(stream_chunks(training, streams, steps, offset=self._offsets - 1))

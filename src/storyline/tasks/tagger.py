@@ -8,26 +8,24 @@ from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
-from sklearn.metrics import f1_score
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
 from storyline.data import DataError, Vocabulary, split_validation
-from storyline.layers import CharacterEmbedding, MemoryProbe, TokenEmbedding
+from storyline.layers import MemoryProbe
 from storyline.tasks.estimator import (
     Listeners,
     SequenceEstimator,
     StrPath,
     measuring,
-    recurrent,
     reproducible,
     steps_to_remember,
 )
 from storyline.tasks.inputs import check_pair
+from storyline.tasks.metrics import class_metrics, counts_by_class
 from storyline.tasks.sentences import Sentences, Tokens, check_sentences, check_tags, read_sentences
 from storyline.tasks.settings import TaggerSettings, check_settings
-from storyline.tasks.tagger_network import TaggerProgram, TokenTagger, log_probabilities
+from storyline.tasks.tagger_network import TaggerProgram, TokenTagger, log_probabilities, new_tagger
 from storyline.tasks.tagger_probe import probe_tagger
 
 
@@ -112,41 +110,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
         precision: Literal["32", "bf16"] = "32",
         backend: str = "auto",
     ) -> None:
-        self.core = core
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.remember = remember
-        self.lowercase = lowercase
-        self.min_count = min_count
-        self.max_vocabulary = max_vocabulary
-        self.embedding_size = embedding_size
-        self.spelling_size = spelling_size
-        self.character_size = character_size
-        self.word_dropout = word_dropout
-        self.dropout = dropout
-        self.label_smoothing = label_smoothing
-        self.learn_initial_state = learn_initial_state
-        self.epochs = epochs
-        self.max_steps = max_steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.warmup = warmup
-        self.clip_norm = clip_norm
-        self.average = average
-        self.validation_fraction = validation_fraction
-        self.validate_every = validate_every
-        self.patience = patience
-        self.restore_best = restore_best
-        self.checkpoint_every = checkpoint_every
-        self.checkpoint_seconds = checkpoint_seconds
-        self.seed = seed
-        self.threads = threads
-        self.device = device
-        self.precision = precision
-        self.backend = backend
+        self._keep(locals())
 
     @property
     def tags_(self) -> list[str]:
@@ -204,9 +168,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
                 self._new_network(),
                 training,
                 checked if len(checked) else None,
-                batch_size=settings.batch_size,
-                seed=settings.seed,
-                label_smoothing=settings.label_smoothing,
+                self.resolved_,
             )
         self._train(program, folder=folder, resume=resume, events=events, examples=len(rows))
         return self
@@ -241,21 +203,10 @@ class Tagger(SequenceEstimator[TokenTagger]):
                 best.append(found.argmax(axis=1))
                 wanted.append(targets)
         predicted, right = np.concatenate(best), np.concatenate(wanted)
-        return {
-            "accuracy": float((predicted == right).mean()),
-            "macro_f1": float(f1_score(right, predicted, average="macro", zero_division=0.0)),
-            "loss": loss / len(right),
-            "n": len(right),
+        return class_metrics(predicted, right, loss / len(right)) | {
             "sentences": len(sentences),
             "unknown": self.unknown_[0],
-            "tags": {
-                self.tags_[tag]: {
-                    "n": int((right == tag).sum()),
-                    "right": int(((right == tag) & (predicted == tag)).sum()),
-                    "predicted": int((predicted == tag).sum()),
-                }
-                for tag in np.unique(right).tolist()
-            },
+            "tags": counts_by_class(predicted, right, self.tags_),
         }
 
     def score(self, X: Tokens, y: Tokens) -> float:
@@ -300,25 +251,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
         return sum(int((ids == self.words_.unknown_id).sum()) for ids in words), sum(map(len, words))
 
     def _new_network(self) -> TokenTagger:
-        settings = self.resolved_
-        assert self.words_.unknown_id is not None
-        embedding = TokenEmbedding(
-            len(self.words_),
-            settings.embedding_size,
-            unknown_id=self.words_.unknown_id,
-            counts=torch.from_numpy(self.words_.counts),
-            word_dropout=settings.word_dropout,
-        )
-        spelling = CharacterEmbedding(
-            len(self.characters_), settings.spelling_size, character_size=settings.character_size
-        )
-        layer = recurrent(
-            settings,
-            settings.embedding_size + settings.spelling_size,
-            bidirectional=settings.bidirectional,
-            dropout=settings.dropout,
-        )
-        return TokenTagger(embedding, spelling, layer, len(self.tag_vocabulary_), dropout=settings.dropout)
+        return new_tagger(self.resolved_, self.words_, self.characters_, len(self.tag_vocabulary_))
 
     def _documents(self) -> dict[str, Any]:
         return {
