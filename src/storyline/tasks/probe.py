@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from storyline.layers import GRU, LSTM, RNN
+from storyline.layers import GRU, LSTM, RNN, MemoryProbe
 
 # How many sequences, the longest, set the length on which the gradient is followed, and on how many at most it is.
 _LONGEST, _FOLLOWED = 8, 32
@@ -22,6 +22,27 @@ def last_state(layer: LSTM | GRU | RNN) -> Callable[[Tensor], Tensor]:
         return state
 
     return function
+
+
+def stack_probe(
+    layer: LSTM | GRU | RNN,
+    initial: LSTM | GRU | RNN,
+    embedded: Tensor,
+    lengths: Tensor,
+    loss_at: Callable[[int | None], float] | None,
+    longest: int,
+) -> MemoryProbe:
+    """The probe of a recurrent stack on embedded sequences (batch, time, channels) of the given lengths (batch,)."""
+    return MemoryProbe(
+        function=last_state(layer),
+        inputs=long_tails(embedded, lengths),
+        layer=layer,
+        layer_inputs=embedded,
+        lengths=lengths,
+        loss_at=loss_at,
+        longest=longest,
+        initial=last_state(initial),
+    )
 
 
 def long_tails(embedded: Tensor, lengths: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -39,10 +39,16 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    # Tokens that stand for none of the text: padding, unknown, and where documents end the end of one.
+    specials: ClassVar[int] = 2
+
     core: Literal["lstm", "gru", "rnn"]
     hidden_size: PositiveInt
     num_layers: PositiveInt
     remember: Auto | Steps | None
+    lowercase: bool
+    min_count: PositiveInt
+    max_vocabulary: PositiveInt | None
     learn_initial_state: bool
     backend: str
     max_steps: PositiveInt | None
@@ -62,6 +68,17 @@ class ModelSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["32", "bf16"]
 
+    @model_validator(mode="after")
+    def _vocabulary_holds_words(self) -> Self:
+        level = getattr(self, "level", "word")
+        least = self.specials + (_BYTES if level == "subword" else 1)
+        if self.max_vocabulary is not None and self.max_vocabulary < least:
+            raise ValueError(
+                f"max_vocabulary={self.max_vocabulary}; it must be {least} or more, for the {self.specials} special "
+                f"tokens and {'the bytes' if level == 'subword' else f'a {level}'}"
+            )
+        return self
+
 
 class ClassifierSettings(ModelSettings):
     """Settings of a Classifier."""
@@ -73,9 +90,6 @@ class ClassifierSettings(ModelSettings):
     bidirectional: bool | Auto
     pooling: Literal["last", "max", "mean", "auto"]
     level: Literal["word", "char", "subword"]
-    lowercase: bool
-    min_count: PositiveInt
-    max_vocabulary: PositiveInt | None
     embedding_size: PositiveInt
     word_dropout: Annotated[float, Field(ge=0)]
     noise: Annotated[float, Field(ge=0)] | Auto
@@ -83,11 +97,6 @@ class ClassifierSettings(ModelSettings):
     supervise_every: PositiveInt | None
     supervise_weight: PositiveFloat
     warm_start: bool
-
-    @model_validator(mode="after")
-    def _vocabulary_holds_words(self) -> Self:
-        _refuse_small_vocabulary(self.max_vocabulary, self.level, specials=2)
-        return self
 
     @model_validator(mode="after")
     def _supervision_follows_the_state(self) -> Self:
@@ -109,33 +118,24 @@ class TaggerSettings(ModelSettings):
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     bidirectional: bool
-    lowercase: bool
-    min_count: PositiveInt
-    max_vocabulary: PositiveInt | None
     embedding_size: PositiveInt
     character_size: PositiveInt
     spelling_size: Even
     word_dropout: Annotated[float, Field(ge=0)]
     label_smoothing: Share
 
-    @model_validator(mode="after")
-    def _vocabulary_holds_words(self) -> Self:
-        _refuse_small_vocabulary(self.max_vocabulary, "word", specials=2)
-        return self
-
 
 class LanguageModelSettings(ModelSettings):
     """Settings of a LanguageModel."""
+
+    specials = 3
 
     dropout: Share
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     level: Literal["char", "word", "subword"]
-    lowercase: bool
     whitespace: bool
-    min_count: PositiveInt
-    max_vocabulary: PositiveInt | None
     embedding_size: PositiveInt | Auto
     tied: bool | Auto
     softmax: Literal["full", "sampled", "adaptive", "auto"]
@@ -143,11 +143,6 @@ class LanguageModelSettings(ModelSettings):
     word_vectors: bool | Auto
     shortcut: bool | Auto
     steps: PositiveInt
-
-    @model_validator(mode="after")
-    def _vocabulary_holds_words(self) -> Self:
-        _refuse_small_vocabulary(self.max_vocabulary, self.level, specials=3)
-        return self
 
     @model_validator(mode="after")
     def _heads_go_together(self) -> Self:
@@ -158,15 +153,6 @@ class LanguageModelSettings(ModelSettings):
         if self.word_vectors is True and self.level != "word":
             raise ValueError(f"word_vectors=True needs level='word', and level is {self.level!r}")
         return self
-
-
-def _refuse_small_vocabulary(largest: int | None, level: str, specials: int) -> None:
-    least = specials + (_BYTES if level == "subword" else 1)
-    if largest is not None and largest < least:
-        raise ValueError(
-            f"max_vocabulary={largest}; it must be {least} or more, for the {specials} special tokens and "
-            + ("the bytes" if level == "subword" else f"a {level}")
-        )
 
 
 def check_settings(kind: type[Named], given: dict[str, Any]) -> Named:
