@@ -68,6 +68,10 @@ def test_words_without_neighbours_get_little_noise() -> None:
 
 def test_refusals() -> None:
     ids, vocabulary = corpus()
+    with pytest.raises(DataError, match="no two different words"):
+        ppmi_vectors([["a"], ["a"]], Vocabulary(["<pad>", "a"], [0, 2], 1), size=2)
+    with pytest.raises(DataError, match=r"^embedding_size is 500"):
+        ppmi_vectors(ids, vocabulary, size=500, name="embedding_size")
     with pytest.raises(DataError, match=r"size is 500; 10 words with neighbours allow 1 to 9"):
         ppmi_vectors(ids, vocabulary, 500)
     with pytest.raises(DataError, match="window is 0"):

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_sequence
 from storyline.layers import GRU, LSTM, RNN
 
 X = torch.zeros(5, 4, 3)
+H = torch.zeros(1, 4, 6)
 NO_RESET = torch.zeros(5, 4, dtype=torch.bool)
 
 
@@ -20,7 +21,7 @@ NO_RESET = torch.zeros(5, 4, dtype=torch.bool)
     [
         ((torch.zeros(3),), {}, "input has 1 dimensions; it must be (time, batch, input_size), or (time, input"),
         ((torch.zeros(5, 4, 2),), {}, "input has 2 features a step; this layer reads input_size=3"),
-        ((X.double(),), {}, "input is torch.float64 and the layer is torch.float32; convert one: input.to("),
+        ((X.double(),), {}, "input is torch.float64 and the layer is torch.float32; convert one: .to(torch.float32)"),
         ((torch.zeros(5, 0, 3),), {}, "input (5, 0, 3) is empty; it needs at least one sequence and one step"),
         ((torch.zeros(0, 4, 3),), {}, "input (0, 4, 3) is empty"),
         ((X,), {"lengths": [5, 5, 5, 0]}, "lengths[3] is 0; every sequence needs at least one step"),
@@ -34,6 +35,13 @@ NO_RESET = torch.zeros(5, 4, dtype=torch.bool)
         ((X, torch.zeros(1, 4, 6)), {}, "the initial state must be (h_0, c_0); it is one tensor of shape (1, 4, 6)"),
         ((X, (torch.zeros(1, 4, 6),)), {}, "the initial state must be (h_0, c_0); it is a tuple of length 1"),
         ((X, (torch.zeros(1, 4, 6), torch.zeros(1, 4, 5))), {}, "c_0 has shape (1, 4, 5); it must be (1, 4, 6)"),
+        ((X, (1, 2)), {}, "the initial state: h_0 is of the type int; it must be a tensor (1, 4, 6)"),
+        ((X, 7), {}, "the initial state must be (h_0, c_0); it is of the type int"),
+        ((X, (H, H.double())), {}, "c_0 is torch.float64 and the layer is torch.float32; convert one: .to("),
+        ((X, (H, H.to("meta"))), {}, "c_0 is on meta and the layer on cpu; move one: .to('cpu')"),
+        ((X.to("meta"),), {}, "input is on meta and the layer on cpu; move one: .to('cpu')"),
+        ((X,), {"lengths": ["a"] * 4}, "lengths are ['a', 'a', 'a', 'a']; they must be integers"),
+        ((X,), {"lengths": [None] * 4}, "lengths are [None, None, None, None]; they must be integers"),
         ((X, (torch.zeros(4, 6), torch.zeros(4, 6))), {}, "h_0 has shape (4, 6); it must be (1, 4, 6)"),
     ],
 )  # fmt: skip
@@ -71,6 +79,10 @@ def test_packed_sequences_are_not_needed() -> None:
 def test_other_objects() -> None:
     with pytest.raises(TypeError, match="input is a list; it must be a tensor"):
         LSTM(3, 6)([[0.0, 0.0, 0.0]])
+    with pytest.raises(TypeError, match="input is a list; it must be a tensor"):
+        LSTM(3, 6).step([[0.0, 0.0, 0.0]])
+    with pytest.raises(ValueError, match="h_0 is of the type int; it must be a tensor"):
+        LSTM(3, 6).step(X[0], (1, 2))
 
 
 def test_step_of_a_bidirectional_layer() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from storyline.layers import LSTM, LockedDropout, WeightDropout
+from storyline.layers import LockedDropout
 
 
 @pytest.mark.parametrize(("batch_first", "time_dim"), [(False, 0), (True, 1)])
@@ -22,27 +22,7 @@ def test_locked_dropout_drops_the_same_channels_at_all_steps(batch_first: bool, 
     assert dropout.eval()(input) is input
 
 
-def test_weight_dropout_is_the_layer_with_some_weights_zero() -> None:
-    layer = LSTM(3, 16, 2, bidirectional=True)
-    dropped = WeightDropout(layer, 0.5)
-    input = torch.randn(6, 2, 3)
-    before = {name: value.clone() for name, value in layer.named_parameters()}
-    torch.manual_seed(1)
-    output, _ = dropped(input, lengths=[6, 3])
-    assert not torch.allclose(output, layer(input, lengths=[6, 3])[0])
-    output.sum().backward()
-    for name, value in layer.named_parameters():
-        assert torch.equal(value, before[name])
-        assert value.grad is not None
-        if name.startswith("weight_hh"):
-            # A dropped weight is one that the loss does not see.
-            assert (value.grad == 0).float().mean().item() == pytest.approx(0.5, abs=0.07)
-    assert torch.equal(dropped.eval()(input)[0], layer(input)[0])
-    assert list(dropped.state_dict()) == [f"layer.{name}" for name in layer.state_dict()]
-
-
 @pytest.mark.parametrize("p", [-0.1, 1.0])
 def test_not_a_probability(p: float) -> None:
-    for build in (LockedDropout, lambda p: WeightDropout(LSTM(2, 2), p)):
-        with pytest.raises(ValueError, match=f"p is {p}; it must be a probability below 1"):
-            build(p)
+    with pytest.raises(ValueError, match=f"p is {p}; it must be a probability below 1"):
+        LockedDropout(p)

@@ -41,5 +41,6 @@ def test_what_cannot_be_stretched() -> None:
         RNN(2, 5).stretch(2.0)
     with pytest.raises(ValueError, match="bias=True"):
         LSTM(2, 5, bias=False).stretch(2.0)
-    with pytest.raises(ValueError, match="greater than 0"):
-        LSTM(2, 5).stretch(0.0)
+    for factor in (0.0, float("inf"), "4"):
+        with pytest.raises(ValueError, match=r"factor is .*; it must be a number greater than 0"):
+            LSTM(2, 5).stretch(factor)  # type: ignore[arg-type]

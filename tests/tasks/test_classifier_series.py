@@ -168,6 +168,14 @@ def test_refuses_after_fit(trained: Classifier) -> None:
         trained.predict(np.zeros((1, 4, 3)))
     with pytest.raises(ValueError, match="fitted on series of numbers, and X holds texts"):
         trained.predict(["a text"])
+    with pytest.raises(ValueError, match=r"X has shape \(10, 2\).*of a single series X\[None\]"):
+        trained.predict(sign_of_the_first_step(1)[0][0])
+    with pytest.raises(ValueError, match="X has 1 dimensions"):
+        trained.predict(np.zeros(10))
+    with pytest.raises(ValueError, match="X is of the type NoneType"):
+        trained.predict(None)
+    with pytest.raises(ValueError, match=r"validation is of the type ndarray; give a pair \(X, y\)"):
+        Classifier(**SERIES).fit(*sign_of_the_first_step(10), validation=np.zeros((2, 10, 2)))
     with pytest.raises(ValueError, match="leave unlabelled out"):
         Classifier(**SERIES).fit(*sign_of_the_first_step(10), unlabelled=["a text"])
 

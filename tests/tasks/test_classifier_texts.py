@@ -118,6 +118,22 @@ def test_stopped_and_resumed_is_the_same(tmp_path) -> None:
         assert torch.equal(value, resumed.network_.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("seed", [2**40, 2**63 - 1])
+def test_any_seed_in_bounds_serves(seed: int) -> None:
+    texts, labels = first_word_decides(40)
+    settings = QUICK_TEXT | {"epochs": 1, "embedding_size": 4, "validation_fraction": 0.1}
+    for level in ("word", "subword"):
+        unlabelled = texts if level == "word" else None
+        model = Classifier(**settings, seed=seed, level=level).fit(texts, labels, unlabelled=unlabelled)
+        assert model.predict(texts).shape == (40,)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**64])
+def test_a_seed_out_of_bounds_is_refused(seed: int) -> None:
+    with pytest.raises(ValueError, match=f"seed={seed}; it must be (greater|less) than"):
+        Classifier(seed=seed).fit(["a", "b"], ["x", "y"])
+
+
 def test_unknown_words_are_counted(trained: Classifier) -> None:
     texts, labels = ["right the road", "left dragons wyverns road"], ["right", "left"]
     assert trained.evaluate(texts, labels)["unknown"] == 2
@@ -144,6 +160,12 @@ def test_word_vectors_from_unlabelled_texts_start_the_embedding() -> None:
     assert model.evaluate(["wyvern road"], ["left"])["unknown"] == 0
     start = model.initial_network().embedding.weight
     assert (model.network_.embedding.weight - start).abs().mean() > 0.1
+    with pytest.raises(ValueError, match=r"^embedding_size is 128; \d+ words with neighbours allow"):
+        Classifier(**settings | {"embedding_size": 128}).fit(texts, labels, unlabelled=unlabelled)
+    with pytest.raises(ValueError, match="unlabelled is one string; give a list of texts"):
+        Classifier(**settings).fit(texts, labels, unlabelled="a road")
+    with pytest.raises(ValueError, match=r"unlabelled\[1\] holds '\\ud800'"):
+        Classifier(**settings).fit(texts, labels, unlabelled=["a road", "\ud800"])
     with pytest.raises(ValueError, match="level='word'"):
         Classifier(**settings, level="char").fit(texts, labels, unlabelled=unlabelled)
 
@@ -185,6 +207,9 @@ def test_empty_input_gives_empty_output(trained: Classifier) -> None:
         (["a b", "  "], ["x", "y"], r"X\[1\] is an empty text"),
         (["a b", 3], ["x", "y"], r"X\[1\] is int"),
         (["a b", "c"], ["x", "x"], "one class, 'x'"),
+        (["a b", "c\udcff"], ["x", "y"], r"X\[1\] holds '\\udcff'.*surrogate"),
+        (["a b", "c"], ["x", "\udcff"], r"y\[1\] holds '\\udcff'.*surrogate"),
+        (["a b", "c"], np.array(["2024-01-01", "2025-01-01"], dtype="datetime64[D]"), r"y.astype\(str\)"),
         (["a b", "c"], ["x"], "2 sequences and y 1 labels"),
         ("a b", ["x"], "one string"),
         (["a b", "c"], None, "requires y"),
@@ -214,6 +239,7 @@ def test_refuses_after_fit(trained: Classifier) -> None:
         ({"hidden_size": 0}, "hidden_size=0; it must be greater than 0"),
         ({"core": "lsmt"}, "core='lsmt'; it must be 'lstm', 'gru' or 'rnn'"),
         ({"remember": 2}, "remember=2"),
+        ({"max_vocabulary": 2, "level": "char"}, "max_vocabulary=2; it must be 3 or more"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"supervise_every": 4, "pooling": "max"}, "pooling='last'"),
     ],

@@ -99,8 +99,20 @@ def test_one_seed_gives_one_text_and_leaves_no_trace(trained: LanguageModel) -> 
     assert trained.generate("a", 60, seed=6, temperature=1.5) != first
     assert trained.generate("a", 60, temperature=1.5) != trained.generate("a", 60, temperature=1.5)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_length_counts_the_tokens_that_are_added(trained: LanguageModel) -> None:
     assert len(trained.generate("", 20, seed=1)) == 20
-    assert trained.generate("ab", 0) == "ab"
+    assert [trained.generate(prompt, 0) for prompt in ("", "ab")] == ["", "ab"]
+    assert len(trained.generate("", 1)) == 1
+    assert len(trained.generate("ab", np.int64(3))) == 5
+    # The first token, too, is the likeliest: the dots are more than all the rest.
+    assert trained.generate("", 1, temperature=0) == trained.generate("", 1, top_k=1) == "."
+    words = LanguageModel(**QUICK | {"level": "word", "epochs": 1}).fit(" ".join(SENTENCES))
+    assert words.generate("", 0) == ""
+    assert len(words.generate("", 7, seed=0).split()) == 7
+    # A blank at the prompt's end is not doubled.
+    assert words.generate("the ", 2, seed=0) == words.generate("the", 2, seed=0)
 
 
 def test_sampling_keeps_to_its_limits() -> None:
@@ -115,6 +127,9 @@ def test_sampling_keeps_to_its_limits() -> None:
     assert drawn() == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.05)
     assert drawn(temperature=0) == [1, 0, 0, 0]
     assert drawn(top_k=2) == pytest.approx([0.625, 0.375, 0, 0], abs=0.05)
+    assert Sampling(top_k=1).draw(torch.zeros(9), generator) in range(9)
+    even = [Sampling(top_k=2).draw(torch.zeros(9), generator) for _ in range(100)]
+    assert len(set(even)) == 2
     assert drawn(top_p=0.7) == pytest.approx([0.625, 0.375, 0, 0], abs=0.05)
     assert drawn(top_p=0.01) == [1, 0, 0, 0]
     squared = np.array([0.25, 0.09, 0.0225, 0.0025])
@@ -175,11 +190,38 @@ def test_every_level_and_head_learns_documents(more: dict[str, Any], tmp_path, m
     assert "<" not in text
 
 
+def test_an_adaptive_softmax_names_the_size_that_it_needs(monkeypatch) -> None:
+    monkeypatch.setattr("storyline.tasks.language_network._CUTOFFS", (4, 6, 8))
+    settings = QUICK | {"level": "word", "softmax": "adaptive"}
+    with pytest.raises(ValueError, match=r"needs hidden_size=64 or more.* and hidden_size is 32"):
+        LanguageModel(**settings).fit(" ".join(SENTENCES))
+    LanguageModel(**settings | {"hidden_size": 64, "epochs": 1}).fit(" ".join(SENTENCES))
+
+
 def test_documents_end_where_the_model_says_so() -> None:
     model = LanguageModel(**QUICK | {"epochs": 20}).fit(["abcd", "xy"] * 60)
     assert model.generate("ab", 50, temperature=0) == "abcd"
+    # So does the word that is being spelled.
+    (word, probability), *_ = model.suggest("ab", 1)
+    assert word == "abcd"
+    assert probability > 0.9
     # An empty prompt begins a document.
     assert {model.generate("", 50, seed=seed, temperature=0.5) for seed in range(12)} == {"abcd", "xy"}
+
+
+def test_documents_are_ended_as_the_model_learned_it(tmp_path) -> None:
+    several = LanguageModel(**QUICK | {"epochs": 1}).fit(["abcd", "xy"] * 60)
+    # A single document is scored like each of several: three letters, and its end.
+    assert several.evaluate("abcd")["n"] == 4
+    assert several.evaluate(["abcd", "xy"])["n"] == 7
+    several.save_pretrained(tmp_path)
+    assert load(tmp_path).evaluate("abcd") == several.evaluate("abcd")
+    # The one document that is left to learn from, and the one held out, are ended, too.
+    halved = LanguageModel(**QUICK | {"epochs": 1, "validation_fraction": 0.5}).fit(["ab" * 60, "ba" * 30])
+    assert halved.training_summary_["tokens"] == 121
+    assert halved.unknown_ == (0, 61)
+    single = LanguageModel(**QUICK | {"epochs": 1}).fit("abcdxy" * 60)
+    assert single.evaluate(["abcd", "xy"]) == single.evaluate("abcdxy")
 
 
 def test_suggests_the_next_word() -> None:
@@ -196,6 +238,8 @@ def test_spells_the_next_word_by_characters() -> None:
     # Words of the text, whole, with probabilities that are shares of one.
     assert {"mat", "log"} & set(found)
     assert 0 < sum(found.values()) <= 1
+    # Without a prefix: words by how frequent their first letter was.
+    assert {"the", "a"} & {word for word, _ in model.suggest("", 8)}
     word, probability = model.suggest("the cat sa", 1)[0]
     assert word == "sat"
     assert probability > 0.5
@@ -245,7 +289,10 @@ def test_the_initial_stack_is_rebuilt_bit_for_bit(trained: LanguageModel) -> Non
         ("", r"X\[0\] is an empty text"),
         ([], "no text"),
         (["a", 3], r"X\[1\] is int"),
-        ("abc", "too few"),
+        (None, "X is of the type NoneType; give a list of texts, or a single one"),
+        (b"ab", "X is of the type bytes"),
+        (["a", "b\udc80"], r"X\[1\] holds '\\udc80' as its character 2, half of a surrogate pair"),
+        ("abc", "has 3 tokens, too few for batch_size=8 streams"),
     ],
 )
 def test_refuses_in_fit(text: Any, message: str) -> None:
@@ -257,7 +304,11 @@ def test_refuses_in_fit(text: Any, message: str) -> None:
     ("settings", "message"),
     [
         ({"temperature": -1}, "temperature is -1"),
+        ({"temperature": "hot"}, "temperature is 'hot'; it must be a number"),
         ({"top_k": 0}, "top_k is 0"),
+        ({"top_k": 2.5}, "top_k is 2.5"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**63}, "seed is 9223372036854775808; it must be less"),
         ({"top_p": 1.5}, "top_p is 1.5"),
     ],
 )
@@ -269,9 +320,22 @@ def test_refuses_to_generate(trained: LanguageModel, settings: dict[str, Any], m
 def test_refuses_elsewhere(trained: LanguageModel) -> None:
     with pytest.raises(ValueError, match="length is -1"):
         trained.generate("a", -1)
+    with pytest.raises(ValueError, match=r"validation\[0\] is an empty text"):
+        LanguageModel(**QUICK).fit(echoes(30), validation="")
+    with pytest.raises(ValueError, match=r"length is 2\.5; it must be a whole number"):
+        trained.generate("a", 2.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="prompt is NoneType"):
+        trained.generate(None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="k is 0"):
         trained.suggest("a", 0)
     with pytest.raises(ValueError, match="the first is not scored"):
         trained.evaluate("a")
+    text = " ".join(SENTENCES)
+    with pytest.raises(ValueError, match=r"beyond the first 2000, .* only 15; set softmax='full'"):
+        LanguageModel(**QUICK | {"level": "word", "softmax": "adaptive"}).fit(text)
+    with pytest.raises(ValueError, match="embedding_size is 16; 12 words with neighbours allow 1 to 11"):
+        LanguageModel(**QUICK | {"level": "word", "word_vectors": True}).fit(text)
+    with pytest.raises(ValueError, match=r"max_vocabulary=100; it must be 259 or more, .* the bytes"):
+        LanguageModel(**QUICK | {"level": "subword", "max_vocabulary": 100}).fit(text)
     with pytest.raises(ValueError, match="softmax='adaptive' cannot be tied"):
         LanguageModel(level="word", tied=True, softmax="adaptive").fit("a b c")

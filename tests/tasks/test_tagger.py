@@ -121,12 +121,44 @@ def test_the_validation_part_is_not_learned() -> None:
         (["a b"], [["X", "Y"]], r"X\[0\] is a string"),
         ("a b", [["X", "Y"]], "one string"),
         ([["a", ""]], [["X", "Y"]], r"X\[0\]\[1\] is ''"),
+        ([["a", "\ud800"]], [["X", "Y"]], r"X\[0\]\[1\] holds '\\ud800'.*surrogate"),
+        ([["a", "b"]], [["X", "\ud800"]], r"y\[0\]\[1\] holds '\\ud800'.*surrogate"),
         ([], [], "X is empty"),
+        ([["a", "b"]], None, "y is of the type NoneType"),
+        ([["a", "b"], 3], [["X", "Y"]], r"X\[1\] is of the type int; give a list of words"),
     ],
 )
 def test_refuses_in_fit(X: Any, y: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Tagger(**QUICK).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"spelling_size": 5}, "spelling_size=5; it must be a multiple of 2"),
+        ({"max_vocabulary": 2}, "max_vocabulary=2; it must be 3 or more"),
+    ],
+)
+def test_refuses_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Tagger(**QUICK | settings).fit([["a", "b"]], [["X", "Y"]])
+
+
+def test_refuses_to_hold_out_what_is_not_there() -> None:
+    with pytest.raises(ValueError, match="validation_fraction=0"):
+        Tagger(**QUICK | {"validation_fraction": 0.1}).fit([["a", "b"]], [["X", "Y"]])
+    with pytest.raises(ValueError, match=r"validation is of the type float; give a pair \(X, y\)"):
+        Tagger(**QUICK).fit([["a", "b"]], [["X", "Y"]], validation=0.1)
+
+
+def test_strings_of_numpy_are_strings() -> None:
+    sentences, tags = ([np.array(part) for part in parts] for parts in after_a_digit(20))
+    model = Tagger(**QUICK | {"epochs": 1}).fit(sentences, tags)
+    assert {type(tag) for tag in model.predict(sentences[:1])[0]} == {str}
+    # What can be read but once is enough.
+    again = Tagger(**QUICK | {"epochs": 1}).fit(iter(sentences), iter(tags))
+    assert again.evaluate(iter(sentences), iter(tags)) == model.evaluate(sentences, tags)
 
 
 def test_refuses_an_unseen_tag(trained: Tagger) -> None:

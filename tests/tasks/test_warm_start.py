@@ -49,5 +49,8 @@ def test_what_a_warm_start_refuses() -> None:
     with pytest.raises(ValueError, match="warm_start cannot go on"):
         model.set_params(hidden_size=9).fit(series, labels)
     model.set_params(hidden_size=8)
+    rnn = Classifier(**QUICK, epochs=1, core="rnn").fit(series, labels)
+    with pytest.raises(ValueError, match="core='lstm' or core='gru'"):
+        rnn.stretch(2)
     with pytest.raises(ValueError, match="sideways"):
         model.fit(series, np.where(labels == "up", "sideways", "down"))

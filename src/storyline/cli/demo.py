@@ -94,6 +94,7 @@ def run_trial(
     model = Classifier(**BUDGET | settings, seed=seed).fit(*training, events=events)
     seconds = time.perf_counter() - began
     probe = model.memory_probe(*(part[:16] for part in held_out_questions(held_out, TRAINED_TO)))
+    assert callable(probe.initial)
     return Trial(
         model=model,
         accuracy=tuple(float(model.score(*held_out_questions(held_out, n))) for n in DISTRACTORS),

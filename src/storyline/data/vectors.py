@@ -23,10 +23,11 @@ def ppmi_vectors(
     *,
     seed: int = 0,
     smoothing: float = 0.75,
+    name: str = "size",
 ) -> NDArray[np.float32]:
     """Vectors (len(vocabulary), size) of words by the words within `window` steps of them.
 
-    texts: ids (as `encode_all` gives them) or tokens. Deterministic for a seed.
+    texts: ids (as `encode_all` gives them) or tokens. Deterministic for a seed. name: what the caller calls `size`.
     PPMI(w, c) = max(0, log P(w, c) / (P(w) P_a(c))), P_a(c) ~ count(c)^a with a = `smoothing`; its SVD U S V';
     rows U S^(1/2), then all scaled so that the entries of the words seen have variance 1/size.
     `<pad>` is zero. The other specials, and words without a neighbour, get normal noise of a tenth of that spread:
@@ -36,13 +37,17 @@ def ppmi_vectors(
     """
     counts = _neighbours(texts, vocabulary, window)
     words = np.flatnonzero(np.asarray(counts.sum(axis=1)).reshape(-1))
+    if len(words) < 2:
+        raise DataError(
+            "no two different words stand near each other in the texts; give more text to learn from"
+        )
     if not 1 <= size < len(words):
-        raise DataError(f"size is {size}; {len(words)} words with neighbours allow 1 to {len(words) - 1}")
+        raise DataError(f"{name} is {size}; {len(words)} words with neighbours allow 1 to {len(words) - 1}")
     ppmi = _ppmi(counts[words][:, words], smoothing)
     # One thread: the matrices are tall and thin, where BLAS threads cost a hundred times what they save, and so
-    # the bits do not hang on the number of threads.
+    # the bits do not hang on the number of threads. NumPy's older generator takes seeds of 32 bits only.
     with threadpool_limits(1, user_api="blas"):
-        left, singular, _ = randomized_svd(ppmi, size, n_oversamples=10, n_iter=4, random_state=seed)
+        left, singular, _ = randomized_svd(ppmi, size, n_oversamples=10, n_iter=4, random_state=seed % 2**32)
     found = left * np.sqrt(singular)
     found *= size**-0.5 / found.std()
     generator = np.random.default_rng(seed)

@@ -1,9 +1,10 @@
 """Layers, tensor in, tensor out: recurrent stacks, embeddings, pooling, heads."""
 
-from storyline.layers.dropout import LockedDropout, WeightDropout
+from storyline.layers.dropout import LockedDropout
 from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
 from storyline.layers.head import AdaptiveHead, Head, LinearHead, SampledHead, TiedHead
 from storyline.layers.pooling import Pooling, pool
+from storyline.layers.probe import MemoryProbe
 from storyline.layers.recurrent import Recurrent, State
 from storyline.layers.rnn import GRU, LSTM, RNN
 from storyline.layers.trace import Trace
@@ -17,6 +18,7 @@ __all__ = [
     "Head",
     "LinearHead",
     "LockedDropout",
+    "MemoryProbe",
     "Pooling",
     "Recurrent",
     "SampledHead",
@@ -24,6 +26,5 @@ __all__ = [
     "TiedHead",
     "TokenEmbedding",
     "Trace",
-    "WeightDropout",
     "pool",
 ]

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 
-def check_input(input: Any, input_size: int, dtype: torch.dtype, batch_first: bool) -> None:
-    """Refuse an input that is not (time, batch, input_size), or (time, input_size) unbatched."""
+def check_input(input: Any, input_size: int, weight: Tensor, batch_first: bool) -> None:
+    """Refuse an input that is not (time, batch, input_size), or (time, input_size) unbatched, or not as `weight` is."""
     if isinstance(input, PackedSequence):
         raise TypeError("input is a PackedSequence; pass the padded tensor and lengths= instead")
     if not isinstance(input, Tensor):
@@ -25,8 +25,7 @@ def check_input(input: Any, input_size: int, dtype: torch.dtype, batch_first: bo
         raise ValueError(
             f"input has {input.shape[-1]} features a step; this layer reads input_size={input_size}"
         )
-    if input.dtype != dtype and not torch.is_autocast_enabled(input.device.type):
-        raise ValueError(f"input is {input.dtype} and the layer is {dtype}; convert one: input.to({dtype})")
+    _check_kind(input, "input", weight)
     if input.numel() == 0:
         raise ValueError(f"input {tuple(input.shape)} is empty; it needs at least one sequence and one step")
 
@@ -37,7 +36,10 @@ def check_lengths(
     """The lengths (batch,) as int64 on the CPU, or None where every row is full; batch None: one sequence."""
     if lengths is None:
         return None
-    given = torch.as_tensor(lengths).detach().cpu()
+    try:
+        given = torch.as_tensor(lengths).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"lengths are {lengths!r}; they must be integers, one a sequence") from None
     if given.dtype.is_floating_point or given.dtype.is_complex or given.dtype == torch.bool:
         raise ValueError(f"lengths are {given.dtype}; they must be integers")
     if batch is None and given.dim() == 0:
@@ -77,9 +79,9 @@ def check_resets(resets: Tensor | None, batch: int | None, time: int, batch_firs
 
 
 def check_state(
-    state: Any, names: Sequence[str], shapes: Sequence[tuple[int, ...]], name: str
+    state: Any, names: Sequence[str], shapes: Sequence[tuple[int, ...]], name: str, weight: Tensor
 ) -> tuple[Tensor, ...]:
-    """The state as a tuple of tensors of these shapes; `name` is what the caller calls it."""
+    """The state as a tuple of tensors of these shapes, as `weight` is; `name` is what the caller calls it."""
     given = (state,) if isinstance(state, Tensor) else state
     if (
         not isinstance(given, tuple | list)
@@ -91,9 +93,26 @@ def check_state(
         )
         raise ValueError(f"{name} must be {wanted}; it is {_describe(state)}")
     for each, tensor, shape in zip(names, given, shapes, strict=True):
+        if not isinstance(tensor, Tensor):
+            raise ValueError(
+                f"{name}: {each}_0 is of the type {type(tensor).__name__}; it must be a tensor {shape}"
+            )
         if tuple(tensor.shape) != shape:
             raise ValueError(f"{name}: {each}_0 has shape {tuple(tensor.shape)}; it must be {shape}")
+        _check_kind(tensor, f"{name}: {each}_0", weight)
     return tuple(given)
+
+
+def _check_kind(tensor: Tensor, name: str, weight: Tensor) -> None:
+    """Refuse a tensor of another type than `weight`, but under autocast, or on another device."""
+    if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
+        raise ValueError(
+            f"{name} is {tensor.dtype} and the layer is {weight.dtype}; convert one: .to({weight.dtype})"
+        )
+    if tensor.device != weight.device:
+        raise ValueError(
+            f"{name} is on {tensor.device} and the layer on {weight.device}; move one: .to({str(weight.device)!r})"
+        )
 
 
 def _describe(state: Any) -> str:
@@ -101,4 +120,4 @@ def _describe(state: Any) -> str:
         return f"one tensor of shape {tuple(state.shape)}"
     if isinstance(state, tuple | list):
         return f"a {type(state).__name__} of length {len(state)}"
-    return f"a {type(state).__name__}"
+    return f"of the type {type(state).__name__}"

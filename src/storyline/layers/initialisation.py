@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -60,9 +61,9 @@ def stretch_steps(cell: str, weights: Weights, factor: float) -> None:
         raise ValueError(
             "a vanilla RNN has no gates, so its time constants cannot be stretched; use LSTM or GRU"
         )
-    if not factor > 0:
+    if not isinstance(factor, Real) or not 0 < factor < math.inf:
         raise ValueError(
-            f"factor is {factor}; it must be greater than 0, such as 4 for four times as many steps"
+            f"factor is {factor!r}; it must be a number greater than 0, such as 4 for four times as many steps"
         )
     if weights.bias_ih is None:
         raise ValueError("the layer has no biases to stretch its gates by; it needs bias=True")

@@ -110,7 +110,7 @@ class Recurrent(nn.RNNBase, ABC):
         row, shaped as hx; with return_trace the `Trace` third.
         Raises ValueError where an argument does not fit, TypeError for a PackedSequence.
         """
-        check_input(input, self.input_size, self.weight_ih_l0.dtype, self.batch_first)
+        check_input(input, self.input_size, self.weight_ih_l0, self.batch_first)
         batched, batch_first = input.dim() == 3, self.batch_first and input.dim() == 3
         time_first = input.transpose(0, 1) if batch_first else input if batched else input.unsqueeze(1)
         time, batch, _ = time_first.shape
@@ -146,9 +146,9 @@ class Recurrent(nn.RNNBase, ABC):
             raise ValueError(
                 "a bidirectional layer reads from both ends and has no single step; call it whole"
             )
-        if input.dim() != 2:
+        if isinstance(input, Tensor) and input.dim() != 2:
             raise ValueError(f"input has {input.dim()} dimensions; one step is (batch, input_size)")
-        check_input(input, self.input_size, self.weight_ih_l0.dtype, self.batch_first)
+        check_input(input, self.input_size, self.weight_ih_l0, self.batch_first)
         before = self._state(state, input.shape[0], batched=True)
         after: list[CellState] = []
         output = input
@@ -206,7 +206,7 @@ class Recurrent(nn.RNNBase, ABC):
             return self._fresh(batch)
         rows = self.num_layers * self._directions
         shapes = [(rows, batch, size) if batched else (rows, size) for size in self._state_sizes]
-        state = check_state(given, self.cell.states, shapes, "the initial state")
+        state = check_state(given, self.cell.states, shapes, "the initial state", self.weight_ih_l0)
         return state if batched else tuple(each.unsqueeze(1) for each in state)
 
     def _dense(self, input: Tensor, state: CellState) -> tuple[Tensor, CellState]:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from storyline.layers import MemoryProbe
 from storyline.memory.figures import gradient_figure, half_life_figure, to_svg, use_figure
 from storyline.memory.gates import HalfLives, half_lives
 from storyline.memory.gradient import GradientReach, gradient_reach
 from storyline.memory.page import Picture, ReportTable, Section, page, write_page
-from storyline.memory.probe import Probe
 from storyline.memory.steps import MeasureError, Steps
 from storyline.memory.use import ContextUse, context_use
 
@@ -118,11 +118,11 @@ class MemoryReport:
         return found
 
 
-def measure(probe: Probe, *, probes: int = 16, seed: int = 0) -> MemoryReport:
+def measure(probe: MemoryProbe, *, probes: int = 16, seed: int = 0) -> MemoryReport:
     """Take every measure that the probe allows; one that cannot be taken is None, and said.
 
     Args:
-        probe: a MemoryProbe, or any object with its fields.
+        probe: the model and the sample; any object with the fields of a MemoryProbe serves.
         probes: random directions a sequence, see gradient_reach.
         seed: of those directions; the same before and after training.
     """

@@ -8,13 +8,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import f1_score
-from sklearn.utils import Tags
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from storyline.artifact import Artifact
 from storyline.data import split_validation
+from storyline.layers import MemoryProbe
 from storyline.tasks.classifier_network import (
     ClassifierProgram,
     SequenceClassifier,
@@ -25,22 +22,21 @@ from storyline.tasks.classifier_network import (
 from storyline.tasks.classifier_probe import probe_classifier
 from storyline.tasks.estimator import (
     Listeners,
-    SequenceEstimator,
     StrPath,
     measuring,
     reproducible,
     steps_to_remember,
     take_weights,
 )
-from storyline.tasks.inputs import Kind, check_texts, kind_of
-from storyline.tasks.labels import encode_labels, labels_from_document, labels_to_document
-from storyline.tasks.probe import MemoryProbe
-from storyline.tasks.readers import Reader, Sequences, SeriesReader, TextReader, read_series, restored_reader
+from storyline.tasks.inputs import check_pair, kind_of
+from storyline.tasks.labels import encode_labels
+from storyline.tasks.metrics import class_metrics
+from storyline.tasks.readers import Sequences, TextReader
+from storyline.tasks.reading import SequenceReading
 from storyline.tasks.settings import ClassifierSettings, check_settings, resolve_classifier
-from storyline.tasks.word_vectors import learn_vocabulary
 
 
-class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # type: ignore[misc]
+class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type: ignore[misc]
     """A recurrent classifier of texts or of series, with scikit-learn's manners.
 
     X is a list of texts; or series: an array (n, time, channels), an array (n, time) of one channel, or a list of
@@ -90,10 +86,6 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
     task = "classify"
     settings_type = ClassifierSettings
     resolved_: ClassifierSettings
-    classes_: np.ndarray
-    reader_: Reader
-    unknown_: tuple[int, int]
-    n_features_in_: int
 
     def __init__(
         self,
@@ -138,45 +130,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         precision: Literal["32", "bf16"] = "32",
         backend: str = "auto",
     ) -> None:
-        self.core = core
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.remember = remember
-        self.pooling = pooling
-        self.level = level
-        self.lowercase = lowercase
-        self.min_count = min_count
-        self.max_vocabulary = max_vocabulary
-        self.embedding_size = embedding_size
-        self.word_dropout = word_dropout
-        self.dropout = dropout
-        self.noise = noise
-        self.label_smoothing = label_smoothing
-        self.learn_initial_state = learn_initial_state
-        self.supervise_every = supervise_every
-        self.supervise_weight = supervise_weight
-        self.epochs = epochs
-        self.max_steps = max_steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.warmup = warmup
-        self.clip_norm = clip_norm
-        self.average = average
-        self.validation_fraction = validation_fraction
-        self.validate_every = validate_every
-        self.patience = patience
-        self.restore_best = restore_best
-        self.checkpoint_every = checkpoint_every
-        self.checkpoint_seconds = checkpoint_seconds
-        self.warm_start = warm_start
-        self.seed = seed
-        self.threads = threads
-        self.device = device
-        self.precision = precision
-        self.backend = backend
+        self._keep(locals())
 
     def fit(
         self,
@@ -219,7 +173,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         everything = replace(self.reader_.read(raw, kind), targets=targets)
         validating = everything.take(held_out) if len(held_out) else None
         if validation is not None:
-            validating = self._read_labelled(*validation, name="validation y")
+            validating = self._read_labelled(*check_pair(validation), name="validation y")
         self._resolve(settings, everything.take(rows), patient=validating is not None)
         with reproducible(settings.seed):
             network = self._new_network(vectors)
@@ -242,6 +196,10 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         See `layers.Recurrent.stretch`; with `warm_start=True` a fit on the finer series goes on from there.
         """
         check_is_fitted(self)
+        if self.resolved_.core == "rnn":
+            raise ValueError(
+                "core is 'rnn', which has no gates to slow down; fit with core='lstm' or core='gru'"
+            )
         self.network_.layer.stretch(factor)
         return self
 
@@ -271,76 +229,14 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         sequences = self._read_labelled(X, y)
         self.unknown_ = unknown, tokens = sequences.unknown
         targets, found = sequences.classes, self._log_probabilities(sequences)
-        best = found.argmax(axis=1)
-        return {
-            "accuracy": float((best == targets).mean()),
-            "macro_f1": float(f1_score(targets, best, average="macro", zero_division=0.0)),
-            "loss": mean_loss(found, targets),
-            "n": len(targets),
-            "unknown": unknown,
-            "tokens": tokens,
-        }
+        metrics = class_metrics(found.argmax(axis=1), targets, mean_loss(found, targets))
+        return metrics | {"unknown": unknown, "tokens": tokens}
 
     def memory_probe(self, X: Any, y: Any = None, *, sample: int = 64, seed: int = 0) -> MemoryProbe:
         """The model and `sample` sequences of X, for the instruments of memory; losses only where y is given."""
         check_is_fitted(self)
         sequences = self._read(X) if y is None else self._read_labelled(X, y)
         return probe_classifier(self.network_, self._built(), sequences, sample, seed)
-
-    def _learn_reader(
-        self,
-        raw: Any,
-        rows: np.ndarray,
-        kind: Kind,
-        unlabelled: Sequence[str] | None,
-        settings: ClassifierSettings,
-        *,
-        warm: bool,
-    ) -> np.ndarray | None:
-        """Set `reader_` from the training rows, but in a warm start; first word vectors where texts teach them."""
-        if unlabelled is not None and (warm or kind != "text"):
-            why = "to a warm start, which keeps its words" if warm else "and X holds series"
-            raise ValueError(f"unlabelled texts were given {why}; leave unlabelled out")
-        if warm:
-            return None
-        if kind != "text":
-            self.reader_ = SeriesReader.fitted(raw, rows)
-            return None
-        encoder, vectors = learn_vocabulary([raw[row] for row in rows], unlabelled, settings)
-        self.reader_ = TextReader(encoder)
-        return vectors
-
-    def _checked(self, X: Any, y: Any, kind: Kind) -> tuple[Any, np.ndarray]:
-        """X and y of fit; scikit-learn's own checks where X is a table."""
-        if kind == "table":
-            X, labels = validate_data(self, X, y, dtype=np.float32, ensure_min_features=1)
-        else:
-            if y is None:
-                raise ValueError("This estimator requires y to be passed, but the target y is None")
-            labels = column_or_1d(np.asarray(y), warn=True)
-        check_classification_targets(labels)
-        raw = check_texts(X) if kind == "text" else read_series(X, kind, None)
-        _same_number(raw, labels)
-        if kind in ("array", "ragged"):
-            self.n_features_in_ = int(np.shape(raw[0])[1])
-        self.kind_ = kind
-        return raw, labels
-
-    def _read(self, X: Any) -> Sequences:
-        if isinstance(X, list | tuple) and not len(X):
-            return Sequences.of([])
-        kind = kind_of(X)
-        if kind == "table" == self.kind_:
-            X = validate_data(self, X, reset=False, dtype=np.float32, ensure_min_samples=0)
-        return self.reader_.read(X, kind)
-
-    def _read_labelled(self, X: Any, y: Any, name: str = "y") -> Sequences:
-        sequences = self._read(X)
-        labels = column_or_1d(np.asarray(y))
-        _same_number(sequences.values, labels)
-        if not len(labels):
-            raise ValueError("X is empty; give at least one labelled sequence")
-        return replace(sequences, targets=encode_labels(labels, self.classes_, name))
 
     def _log_probabilities(self, sequences: Sequences) -> np.ndarray:
         with measuring(self.threads):
@@ -355,56 +251,10 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
     def _program(
         self, network: SequenceClassifier, training: Sequences, validating: Sequences | None
     ) -> ClassifierProgram:
-        settings = self.resolved_
-        assert settings.batch_size != "auto"
-        return ClassifierProgram(
-            network,
-            training,
-            validating,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            label_smoothing=settings.label_smoothing,
-            supervise_every=settings.supervise_every,
-            supervise_weight=settings.supervise_weight,
-        )
+        return ClassifierProgram(network, training, validating, self.resolved_)
 
     def _new_network(self, vectors: np.ndarray | None = None) -> SequenceClassifier:
         return new_classifier(self.resolved_, self.reader_, len(self.classes_), vectors)
-
-    def _documents(self) -> dict[str, Any]:
-        return {
-            "labels.json": labels_to_document(self.classes_),
-            "reader.json": {"input": self.kind_, "features": getattr(self, "n_features_in_", None)}
-            | self.reader_.to_document(),
-        }
-
-    @classmethod
-    def _document_names(cls, saved: Artifact) -> Sequence[str]:
-        return "labels.json", "reader.json"
-
-    def _restore(self, documents: dict[str, Any]) -> None:
-        self.classes_ = labels_from_document(documents["labels.json"])
-        reader = documents["reader.json"]
-        self.reader_, self.kind_ = restored_reader(reader), reader["input"]
-        self.unknown_ = (0, 0)
-        if reader["features"] is not None:
-            self.n_features_in_ = reader["features"]
-
-    def _forget_features(self) -> None:
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                delattr(self, name)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.input_tags.string = True
-        return tags
-
-
-def _same_number(X: Any, labels: np.ndarray) -> None:
-    if len(X) != len(labels):
-        raise ValueError(f"X has {len(X)} sequences and y {len(labels)} labels; give one label for each")
 
 
 def _split(targets: np.ndarray, settings: ClassifierSettings, given: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, overload
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch.nn import functional
 
 from storyline.data import Batch, ragged_order
 from storyline.layers import GRU, LSTM, RNN, LinearHead, Pooling, TokenEmbedding, pool
+from storyline.tasks.batches import Batches
 from storyline.tasks.estimator import recurrent
 from storyline.tasks.readers import Reader, Sequences, TextReader
 from storyline.tasks.settings import ClassifierSettings
@@ -98,25 +98,6 @@ def new_classifier(
     )
 
 
-class Batches(Sequence[Batch]):
-    """The batches of one epoch, each collated when it is asked for."""
-
-    def __init__(self, sequences: Sequences, order: Sequence[np.ndarray]) -> None:
-        self._sequences, self._order = sequences, order
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    @overload
-    def __getitem__(self, index: int) -> Batch: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Batch]: ...
-    def __getitem__(self, index: int | slice) -> Batch | Sequence[Batch]:
-        if isinstance(index, slice):
-            return Batches(self._sequences, self._order[index])
-        return self._sequences.batch(self._order[index])
-
-
 class ClassifierProgram:
     """How a SequenceClassifier learns from labelled sequences, and is validated on others.
 
@@ -132,20 +113,16 @@ class ClassifierProgram:
         module: SequenceClassifier,
         training: Sequences,
         validation: Sequences | None,
-        *,
-        batch_size: int,
-        seed: int,
-        label_smoothing: float,
-        supervise_every: int | None,
-        supervise_weight: float,
+        settings: ClassifierSettings,
     ) -> None:
+        assert settings.batch_size != "auto"
         self.module = module
         self._training, self._validation = training, validation
-        self._batch_size, self._seed = batch_size, seed
-        self._label_smoothing = label_smoothing
-        self._every, self._weight = supervise_every, supervise_weight
+        self._batch_size, self._seed = settings.batch_size, settings.seed
+        self._label_smoothing = settings.label_smoothing
+        self._every, self._weight = settings.supervise_every, settings.supervise_weight
 
-    def batches(self, epoch: int) -> Batches:
+    def batches(self, epoch: int) -> Batches[Batch]:
         """The epoch's batches, bucketed by length: a function of the seed and the epoch."""
         order = ragged_order(self._training.lengths, self._batch_size, seed=self._seed, epoch=epoch)
         return Batches(self._training, order)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from storyline.layers import MemoryProbe
 from storyline.tasks.classifier_network import SequenceClassifier, log_probabilities, mean_loss
-from storyline.tasks.probe import MemoryProbe, last_state, long_tails
+from storyline.tasks.probe import stack_probe
 from storyline.tasks.readers import Sequences
 
 
@@ -27,13 +28,7 @@ def probe_classifier(
         with torch.no_grad():
             return mean_loss(log_probabilities(network, chosen.tails(k)), chosen.classes)
 
-    return MemoryProbe(
-        function=last_state(network.layer),
-        inputs=long_tails(embedded, batch.lengths),
-        layer=network.layer,
-        layer_inputs=embedded,
-        lengths=batch.lengths,
-        loss_at=loss_at if sequences.targets is not None else None,
-        longest=int(chosen.lengths.max()),
-        initial=last_state(initial.layer),
+    answered = loss_at if sequences.targets is not None else None
+    return stack_probe(
+        network.layer, initial.layer, embedded, batch.lengths, answered, int(chosen.lengths.max())
     )

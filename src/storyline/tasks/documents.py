@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from storyline.data import TextEncoder, text_encoder
+from storyline.tasks.inputs import check_list, refuse_surrogates
 from storyline.tasks.settings import LanguageModelSettings
 
 Text = str | Sequence[str]
@@ -16,16 +17,17 @@ _SUBWORDS = 2_000
 _LONGEST_WORD = 100
 
 
-def check_documents(X: Text) -> list[str]:
+def check_documents(X: Text, name: str = "X") -> list[str]:
     """X as a list of documents; ValueError for what is no text, and for an empty one."""
-    documents = [X] if isinstance(X, str) else list(X)
+    documents = [X] if isinstance(X, str) else check_list(X, name, "texts, or a single one")
     if not documents:
-        raise ValueError("X holds no text; give a string, or a list of at least one")
+        raise ValueError(f"{name} holds no text; give a string, or a list of at least one")
     for index, document in enumerate(documents):
         if not isinstance(document, str):
-            raise ValueError(f"X[{index}] is {type(document).__name__}; give a text, or a list of texts")
+            raise ValueError(f"{name}[{index}] is {type(document).__name__}; give a text, or a list of texts")
         if not document:
-            raise ValueError(f"X[{index}] is an empty text; leave it out")
+            raise ValueError(f"{name}[{index}] is an empty text; leave it out")
+        refuse_surrogates(document, f"{name}[{index}]")
     return documents
 
 
@@ -55,10 +57,14 @@ def new_encoder(settings: LanguageModelSettings) -> TextEncoder:
     return text_encoder(settings.level, **options)
 
 
-def encode_documents(encoder: TextEncoder, documents: list[str]) -> np.ndarray:
-    """One text of all documents, ids (n,), with <end> after each where there are several."""
+def encode_documents(encoder: TextEncoder, documents: list[str], *, ended: bool) -> np.ndarray:
+    """One text of all documents, ids (n,).
+
+    ended: <end> stands after each. That belongs to the model, not to how many documents come: a model that learned
+    several expects it after a single one, too, and one that learned none would be scored on what it never saw.
+    """
     encoded = encoder.encode_all(documents)
-    if len(documents) > 1:
+    if ended:
         end = np.array([encoder.end_id], dtype=np.int64)
         encoded = [part for ids in encoded for part in (ids, end)]
     return np.concatenate(encoded) if encoded else np.empty(0, dtype=np.int64)

@@ -64,6 +64,15 @@ class SequenceEstimator(BaseEstimator, ABC, Generic[Network]):  # type: ignore[m
     history_: list[dict[str, Any]]
     training_summary_: dict[str, Any]
 
+    def _keep(self, arguments: dict[str, Any]) -> None:
+        """Each argument of the constructor becomes the attribute of its name, as scikit-learn wants it: as it came.
+
+        `get_params` and `clone` read the names from the constructor's signature; `fit` checks the values.
+        """
+        for name, value in arguments.items():
+            if name != "self":
+                setattr(self, name, value)
+
     @abstractmethod
     def _new_network(self) -> Network:
         """The network with its initial weights, from what was fitted before it; draws from torch's generator."""

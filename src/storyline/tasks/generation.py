@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from storyline.tasks.language_network import Carry, NextToken
+from storyline.tasks.settings import SEEDS
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,13 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
+        for name in ("temperature", "top_p"):
+            if not isinstance(getattr(self, name), Real | None):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a number")
+        if self.temperature is None or not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature is {self.temperature}; it must be 0 or more")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k is {self.top_k}; it must be 1 or more, or None")
+        if self.top_k is not None and (not _whole(self.top_k) or self.top_k < 1):
+            raise ValueError(f"top_k is {self.top_k}; it must be a whole number, 1 or more, or None")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}; it must be above 0 and at most 1, or None")
 
@@ -40,14 +46,37 @@ class Sampling:
         # Before dividing the greatest becomes 0: a small temperature would overflow.
         scores = (scores.double() - scores.max()) / self.temperature
         if self.top_k is not None and self.top_k < len(scores):
-            least = scores.topk(self.top_k).values[-1]
-            scores = scores.masked_fill(scores < least, -torch.inf)
+            # By place: of several tokens as likely as the k-th only so many are kept as make k.
+            kept = scores.topk(self.top_k).indices
+            scores = torch.full_like(scores, -torch.inf).index_copy(0, kept, scores[kept])
         probabilities = scores.softmax(0)
         if self.top_p is not None:
             ordered, order = probabilities.sort(descending=True, stable=True)
             before = ordered.cumsum(0) - ordered
             probabilities[order[before >= self.top_p]] = 0
         return int(torch.multinomial(probabilities, 1, generator=generator))
+
+
+def check_count(value: Any, name: str, least: int) -> int:
+    """`value` as an int; ValueError where it is not a whole number, or below `least`."""
+    if not _whole(value) or value < least:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
+    return int(value)
+
+
+def drawing(seed: int | None) -> torch.Generator:
+    """A generator of its own for what is drawn; None: another drawing each time. ValueError as for a setting."""
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+        return generator
+    if check_count(seed, "seed", 0) >= SEEDS:
+        raise ValueError(f"seed is {seed}; it must be less than {SEEDS}")
+    return generator.manual_seed(int(seed))
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def warmed(network: NextToken, ids: np.ndarray) -> tuple[Tensor, Carry]:
@@ -61,7 +90,7 @@ def warmed(network: NextToken, ids: np.ndarray) -> tuple[Tensor, Carry]:
 
 def continue_ids(
     network: NextToken,
-    prompt: np.ndarray,
+    start: tuple[Tensor, Carry],
     length: int,
     sampling: Sampling,
     generator: torch.Generator,
@@ -69,8 +98,11 @@ def continue_ids(
     never: Sequence[int],
     end: int | None,
 ) -> list[int]:
-    """`length` ids drawn after `prompt`, fewer where `end` is drawn; those in `never` are not."""
-    scores, carry = warmed(network, prompt)
+    """`length` ids, fewer where `end` is drawn; those in `never` are not.
+
+    start  log probabilities (size,) of the first of them, and the state before it
+    """
+    scores, carry = start
     found: list[int] = []
     while len(found) < length:
         scores[list(never)] = -torch.inf
@@ -85,7 +117,7 @@ def continue_ids(
 
 def spell_words(
     network: NextToken,
-    prefix: np.ndarray,
+    start: tuple[Tensor, Carry],
     k: int,
     *,
     inside: Callable[[int], bool],
@@ -94,13 +126,14 @@ def spell_words(
     beam: int,
     longest: int,
 ) -> list[tuple[list[int], float]]:
-    """The k likeliest words after `prefix`, spelled token by token by beam search, with their probabilities.
+    """The k likeliest words, spelled token by token by beam search, with their probabilities.
 
+    start: as for `continue_ids`.
     A word ends where a token comes that is not `inside` a word; its probability is that of its spelling and of
-    any such token after it. With `started` the prefix ends in the middle of a word, which may be over already.
+    any such token after it. With `started` the text before ends in the middle of a word, which may be over already.
     Beam search keeps the `beam` likeliest beginnings, so a likely word with an unlikely beginning may be missed.
     """
-    scores, carry = warmed(network, prefix)
+    scores, carry = start
     size = len(scores)
     within = torch.tensor([inside(id_) for id_ in range(size)])
     scores = scores[None]

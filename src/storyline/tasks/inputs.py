@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,10 @@ def kind_of(X: Any) -> Kind:
         return "array" if len(shape) == 3 else "table"
     if isinstance(X, dict):
         raise ValueError("X is a dict; give a list of texts, a list of arrays, or an array")
+    if not hasattr(X, "__len__") and not hasattr(X, "__array__"):
+        raise ValueError(
+            f"X is of the type {type(X).__name__}; give a list of texts, a list of arrays, or an array"
+        )
     first = next(iter(X), None) if hasattr(X, "__len__") else None
     if isinstance(first, str):
         return "text"
@@ -33,9 +37,46 @@ def kind_of(X: Any) -> Kind:
     return "ragged" if getattr(first, "ndim", 0) else "table"
 
 
+def check_list(X: Any, name: str, of: str) -> list[Any]:
+    """X as a list; ValueError for a single string, and for what is no collection."""
+    if isinstance(X, str | bytes) or not isinstance(X, Iterable):
+        what = "one string" if isinstance(X, str) else f"of the type {type(X).__name__}"
+        raise ValueError(f"{name} is {what}; give a list of {of}")
+    return list(X)
+
+
+def check_pair(validation: Any) -> tuple[Any, Any]:
+    """`validation` as (X, y); ValueError where it is no pair."""
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise ValueError(
+            f"validation is of the type {type(validation).__name__}; give a pair (X, y), or None for a part of X"
+        )
+    inputs, targets = validation
+    return inputs, targets
+
+
+def check_text(text: Any, name: str) -> str:
+    """`text`, which is a string that a file can hold; ValueError where it is not."""
+    if not isinstance(text, str):
+        raise ValueError(f"{name} is {type(text).__name__}; give a text")
+    refuse_surrogates(text, name)
+    return text
+
+
+def refuse_surrogates(text: str, name: str) -> None:
+    """ValueError where `text` holds half of a surrogate pair: a vocabulary with it could be learned, but not saved."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} holds {text[error.start]!r} as its character {error.start + 1}, half of a surrogate pair, "
+            "which is no character; remove it"
+        ) from None
+
+
 def check_texts(X: Any, name: str = "X") -> list[str]:
-    """X as a list of strings, none of them empty or blank."""
-    texts = list(X)
+    """X as a list of strings, none of them empty or blank, or with half a surrogate pair."""
+    texts = check_list(X, name, "texts")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(
@@ -43,6 +84,7 @@ def check_texts(X: Any, name: str = "X") -> list[str]:
             )
         if not text.strip():
             raise ValueError(f"{name}[{index}] is an empty text; leave it out, or give it at least one word")
+        refuse_surrogates(text, f"{name}[{index}]")
     return texts
 
 

@@ -6,7 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from storyline.tasks.inputs import refuse_surrogates
+
 _SHOWN = 10
+
+
+def check_labels(labels: np.ndarray) -> None:
+    """ValueError for labels that cannot be saved: dates, and texts with half a surrogate pair."""
+    if labels.dtype.kind in "mM":
+        raise ValueError(
+            f"y holds labels of the type {labels.dtype}; give strings, integers or booleans, y.astype(str) say"
+        )
+    if labels.dtype.kind in "OU":
+        for index, label in enumerate(labels.tolist()):
+            if isinstance(label, str):
+                refuse_surrogates(label, f"y[{index}]")
+
+
+def check_same_number(X: Any, labels: np.ndarray) -> None:
+    """ValueError where there are more or fewer labels than sequences."""
+    if len(X) != len(labels):
+        raise ValueError(f"X has {len(X)} sequences and y {len(labels)} labels; give one label for each")
 
 
 def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str = "y") -> np.ndarray:

@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
 from storyline.data import TextEncoder, WordEncoder, ppmi_vectors
+from storyline.layers import MemoryProbe
+from storyline.tasks.continuation import Continuation
 from storyline.tasks.documents import Text, check_documents, encode_documents, hold_out_end, new_encoder
 from storyline.tasks.estimator import (
     Listeners,
@@ -21,22 +23,21 @@ from storyline.tasks.estimator import (
     reproducible,
     steps_to_remember,
 )
-from storyline.tasks.generation import Sampling, continue_ids, spell_words, warmed
+from storyline.tasks.generation import Sampling, check_count, drawing
+from storyline.tasks.inputs import check_text
 from storyline.tasks.language_network import LanguageProgram, NextToken, new_language_network, read_loss
 from storyline.tasks.language_probe import probe_language
-from storyline.tasks.probe import MemoryProbe
 from storyline.tasks.settings import LanguageModelSettings, check_settings, resolve_language
-
-# Beam and longest spelling, in characters, of the search for words.
-_BEAM, _LONGEST_WORD = 32, 24
 
 
 class LanguageModel(SequenceEstimator[NextToken]):
     """A recurrent language model: learns one long text, or several, and continues others.
 
-    A text is one string, or a list of documents, which are joined with <end> between them (for words, <end> is also
-    the line break). The text is cut into `batch_size` streams that are read side by side in chunks of `steps`; the
-    state is carried from chunk to chunk, the gradient stays within one.
+    A text is one string, or a list of documents. A model that learned several documents reads <end> after each of
+    them, and after every document that it is given later, a single one too (for words, <end> is also the line
+    break); one that learned a single text reads documents one behind the other. The text is cut into `batch_size`
+    streams that are read side by side in chunks of `steps`; the state is carried from chunk to chunk, the gradient
+    stays within one.
 
     level                "char", "word" or "subword" (trained byte-pairs)
     core                 "lstm", "gru" or "rnn"
@@ -69,14 +70,15 @@ class LanguageModel(SequenceEstimator[NextToken]):
     seed                 of everything random
     backend              of the layers: "auto", "torch" or "reference"
 
-    After fit: encoder_, training_summary_, history_ (lines of metrics), network_ (the module), unknown_ (how many
-    of how many tokens were unknown in the text last read).
+    After fit: encoder_, many_ (whether it learned several documents), training_summary_, history_ (lines of
+    metrics), network_ (the module), unknown_ (how many of how many tokens were unknown in the text last read).
     """
 
     task = "language"
     settings_type = LanguageModelSettings
     resolved_: LanguageModelSettings
     encoder_: TextEncoder
+    many_: bool
 
     def __init__(
         self,
@@ -120,44 +122,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         precision: Literal["32", "bf16"] = "32",
         backend: str = "auto",
     ) -> None:
-        self.level = level
-        self.core = core
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.remember = remember
-        self.lowercase = lowercase
-        self.whitespace = whitespace
-        self.min_count = min_count
-        self.max_vocabulary = max_vocabulary
-        self.embedding_size = embedding_size
-        self.tied = tied
-        self.softmax = softmax
-        self.candidates = candidates
-        self.word_vectors = word_vectors
-        self.shortcut = shortcut
-        self.dropout = dropout
-        self.learn_initial_state = learn_initial_state
-        self.steps = steps
-        self.epochs = epochs
-        self.max_steps = max_steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.warmup = warmup
-        self.clip_norm = clip_norm
-        self.average = average
-        self.validation_fraction = validation_fraction
-        self.validate_every = validate_every
-        self.patience = patience
-        self.restore_best = restore_best
-        self.checkpoint_every = checkpoint_every
-        self.checkpoint_seconds = checkpoint_seconds
-        self.seed = seed
-        self.threads = threads
-        self.device = device
-        self.precision = precision
-        self.backend = backend
+        self._keep(locals())
 
     def fit(
         self,
@@ -190,7 +155,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
             validated=validation is not None or bool(held_out),
         )
         ids = self._ids(training)
-        checked = self._ids(check_documents(validation) if validation is not None else held_out)
+        checked = self._ids(check_documents(validation, "validation") if validation is not None else held_out)
         self.unknown_ = (self.encoder_.unknown(checked), len(checked))
         vectors = self._word_vectors(ids) if self.resolved_.word_vectors else None
         with reproducible(settings.seed):
@@ -198,9 +163,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
                 self._new_network(vectors),
                 ids,
                 checked if len(checked) > 1 else None,
-                streams=settings.batch_size,
-                steps=settings.steps,
-                seed=settings.seed,
+                self.resolved_,
             )
         self._train(
             program,
@@ -259,29 +222,18 @@ class LanguageModel(SequenceEstimator[NextToken]):
         """The prompt, continued by `length` tokens drawn from the model; each costs the same time.
 
         A model that learned several documents of characters or subwords may end the text before that. An empty
-        prompt begins a new document, where the model learned one text only, with a token as frequent in training.
+        prompt begins a new document; where the model learned one text only, the first token is drawn by how
+        frequent it was in training.
 
         temperature, top_k, top_p  see generation.Sampling; temperature 0 takes the likeliest token always
         seed                       of the drawing; the same seed gives the same text. None: another text each time
         """
         check_is_fitted(self)
-        if length < 0:
-            raise ValueError(f"length is {length}; it must be 0 or more tokens")
-        sampling = Sampling(temperature, top_k, top_p)
-        generator = torch.Generator()
-        if seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(seed)
-        ids, begun = self._prompt(prompt, generator)
-        end = self.encoder_.end_id if self.many_ and self.level != "word" else None
+        length = check_count(length, "length", 0)
+        sampling, generator = Sampling(temperature, top_k, top_p), drawing(seed)
+        continuation = self._continuation(prompt, "prompt")
         with measuring(self.threads):
-            found = continue_ids(
-                self.network_, ids, length - len(begun), sampling, generator, never=self._never(end), end=end
-            )
-        # Decoded behind the prompt, so that blanks and halves of characters come out right.
-        before = self.encoder_.decode(ids[: len(ids) - len(begun)].tolist())
-        return prompt + self.encoder_.decode([*ids.tolist(), *found])[len(before) :]
+            return continuation.drawn(prompt, length, sampling, generator)
 
     def suggest(self, prefix: str, k: int = 5) -> list[tuple[str, float]]:
         """The k likeliest continuations of a text with their probabilities, the likeliest first.
@@ -291,20 +243,12 @@ class LanguageModel(SequenceEstimator[NextToken]):
         word whose beginning is unlikely. Subwords: the next subword only, with its leading blank.
         """
         check_is_fitted(self)
-        if k < 1:
-            raise ValueError(f"k is {k}; it must be 1 or more")
-        ids, begun = self._prompt(prefix, torch.Generator().manual_seed(0))
-        ids = ids[: len(ids) - len(begun)] if len(ids) > len(begun) else ids
-        names = self.encoder_.names()
+        k = check_count(k, "k", 1)
+        continuation = self._continuation(prefix, "prefix")
         with measuring(self.threads):
-            if self.level == "char":
-                return self._spelled(prefix, ids, k, names)
-            scores, _ = warmed(self.network_, ids)
-        never = [self.encoder_.pad_id, self.encoder_.unknown_id, self.encoder_.end_id]
-        scores[never] = -torch.inf
-        found = scores.double().exp().topk(min(k, len(scores) - len(never)))
-        pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
-        return [(names[id_], probability) for id_, probability in pairs]
+            if self.encoder_.level == "char":
+                return continuation.spelled_words(prefix, k)
+            return continuation.next_tokens(prefix, k)
 
     def memory_probe(self, X: Text, y: None = None, *, sample: int = 64, seed: int = 0) -> MemoryProbe:
         """The model and windows of a text, for the instruments of memory; losses are always known."""
@@ -313,53 +257,21 @@ class LanguageModel(SequenceEstimator[NextToken]):
             self.network_, self._built(), self._ids(check_documents(X)), self.resolved_.steps, sample, seed
         )
 
-    def _spelled(self, prefix: str, ids: np.ndarray, k: int, names: list[str]) -> list[tuple[str, float]]:
-        def inside(id_: int) -> bool:
-            return len(names[id_]) == 1 and (names[id_].isalnum() or names[id_] in "'’")
-
-        start = len(prefix)
-        while start and (prefix[start - 1].isalnum() or prefix[start - 1] in "'’"):
-            start -= 1
-        words = spell_words(
-            self.network_,
-            ids,
-            k,
-            inside=inside,
-            started=start < len(prefix),
-            never=self._never(None),
-            beam=max(_BEAM, k),
-            longest=_LONGEST_WORD,
-        )
-        return [(prefix[start:] + self.encoder_.decode(word), probability) for word, probability in words]
-
-    def _never(self, end: int | None) -> list[int]:
-        """Ids that are not drawn: padding, <unk>, and <end> where it neither ends the text nor is a line break."""
-        never = [self.encoder_.pad_id, self.encoder_.unknown_id]
-        if end is None and self.level != "word" and self.encoder_.end_id is not None:
-            never.append(self.encoder_.end_id)
-        return never
-
-    def _prompt(self, prompt: str, generator: torch.Generator) -> tuple[np.ndarray, list[int]]:
-        """Ids to begin with, at least one, and those of them that are not the prompt's but already drawn."""
-        ids = self.encoder_.encode(prompt)
+    def _continuation(self, prompt: str, name: str) -> Continuation:
+        """What can go on from `prompt`, whose unknown tokens are counted."""
+        ids = self.encoder_.encode(check_text(prompt, name))
         self.unknown_ = (self.encoder_.unknown(ids), len(ids))
-        if len(ids):
-            return ids, []
-        if self.many_:
-            return np.array([self.encoder_.end_id]), []
-        counts = torch.from_numpy(self.encoder_.counts).double()
-        counts[[self.encoder_.pad_id, self.encoder_.unknown_id]] = 0
-        drawn = int(torch.multinomial(counts, 1, generator=generator))
-        return np.array([drawn]), [drawn]
+        return Continuation(self.network_, self.encoder_, self.many_)
 
     def _ids(self, documents: list[str]) -> np.ndarray:
-        return encode_documents(self.encoder_, documents)
+        return encode_documents(self.encoder_, documents, ended=self.many_)
 
     def _word_vectors(self, ids: np.ndarray) -> torch.Tensor:
         assert isinstance(self.encoder_, WordEncoder)
         assert self.resolved_.embedding_size != "auto"
         size, seed = self.resolved_.embedding_size, self.resolved_.seed
-        return torch.from_numpy(ppmi_vectors([ids], self.encoder_.vocabulary, size, seed=seed))
+        vectors = ppmi_vectors([ids], self.encoder_.vocabulary, size, seed=seed, name="embedding_size")
+        return torch.from_numpy(vectors)
 
     def _new_network(self, vectors: torch.Tensor | None = None) -> NextToken:
         return new_language_network(self.resolved_, self.encoder_, vectors)

@@ -115,7 +115,7 @@ def _new_head(
     classes, dropout = len(counts), settings.dropout
     size = settings.hidden_size + (embedding.weight.shape[1] if settings.shortcut else 0)
     if settings.softmax == "adaptive":
-        cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff < classes]
+        cutoffs = _cutoffs(settings, classes, size)
         return AdaptiveHead(size, classes, cutoffs, dropout=dropout)
     head: LinearHead | TiedHead
     if settings.softmax == "sampled":
@@ -133,14 +133,31 @@ def _new_head(
     return head
 
 
+def _cutoffs(settings: LanguageModelSettings, classes: int, size: int) -> list[int]:
+    """Where the ranges of the adaptive softmax begin; ValueError names the setting that does not fit."""
+    cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff < classes]
+    if not cutoffs:
+        raise ValueError(
+            f"softmax='adaptive' spends less on words beyond the first {_CUTOFFS[0]}, and the text gives only "
+            f"{classes}; set softmax='full'"
+        )
+    # Each range reads a quarter of the channels that the range before it reads.
+    least = 4 ** len(cutoffs)
+    if size < least:
+        raise ValueError(
+            f"softmax='adaptive' needs hidden_size={least} or more for a vocabulary of {classes}, and hidden_size is "
+            f"{settings.hidden_size}; make it larger, or set softmax='full'"
+        )
+    return cutoffs
+
+
 class LanguageProgram:
     """Truncated back-propagation through time (Williams and Peng 1990), the state carried from chunk to chunk.
 
     One stream in fifty begins a chunk with a fresh state instead, so that the model learns how texts begin.
 
     training, validation  ids (n,) of one long text each
-    streams               the text is cut into so many parts that are read side by side
-    steps                 length of a chunk
+    settings              `batch_size` parts of the text are read side by side, in chunks of `steps`
     """
 
     monitor = "loss"
@@ -151,14 +168,17 @@ class LanguageProgram:
         module: NextToken,
         training: np.ndarray,
         validation: np.ndarray | None,
-        *,
-        streams: int,
-        steps: int,
-        seed: int,
+        settings: LanguageModelSettings,
     ) -> None:
+        streams, steps = settings.batch_size, settings.steps
+        if len(training) <= streams:
+            raise ValueError(
+                f"the training text has {len(training)} tokens, too few for batch_size={streams} streams read side by "
+                "side; give more text, or set batch_size below the number of tokens"
+            )
         self.module = module
         self._training, self._validation = training, validation
-        self._streams, self._steps, self._seed = streams, steps, seed
+        self._streams, self._steps, self._seed = streams, steps, settings.seed
         # Chunks are cut at another place in each epoch, all epochs with the same number of them.
         self._offsets = steps if len(training) > 4 * streams * steps else 1
         self._chunks = len(stream_chunks(training, streams, steps, offset=self._offsets - 1))

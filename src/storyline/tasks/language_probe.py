@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from storyline.layers import MemoryProbe
 from storyline.tasks.language_network import NextToken
-from storyline.tasks.probe import MemoryProbe, last_state
+from storyline.tasks.probe import last_state
 
 # Of each sample, the share of windows on which the gradient is followed back.
 _FOLLOWED = 0.25

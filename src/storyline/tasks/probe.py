@@ -1,43 +1,16 @@
-"""What a trained task hands to the instruments of memory: functions of tensors and a sample of the user's data."""
+"""What the probes of all tasks have in common: the state that is measured, and the sequences it is measured on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from storyline.layers import GRU, LSTM, RNN
+from storyline.layers import GRU, LSTM, RNN, MemoryProbe
 
 # How many sequences, the longest, set the length on which the gradient is followed, and on how many at most it is.
 _LONGEST, _FOLLOWED = 8, 32
-
-
-@dataclass(frozen=True, eq=False)
-class MemoryProbe:
-    """A trained model and a sample of data; the fields are those of `storyline.memory.Probe`.
-
-    function      embedded inputs (batch, time, channels) -> last state h_T of the top layer (batch, hidden_size);
-                  of a bidirectional stack, that of the forward direction
-    inputs        (batch, time, channels): sequences of the sample, embedded, cut to equal length at their end
-    layer         the recurrent stack, batch first
-    layer_inputs  (batch, time, channels): the sample, embedded, ragged
-    lengths       (batch,) steps of each row of `layer_inputs`
-    loss_at       k -> mean loss where each prediction has only the last k steps, None: all of them;
-                  None where no targets were given
-    longest       the largest k, in steps
-    initial       `function` of the model as it was initialised
-    """
-
-    function: Callable[[Tensor], Tensor]
-    inputs: Tensor
-    layer: LSTM | GRU | RNN
-    layer_inputs: Tensor
-    lengths: Tensor
-    loss_at: Callable[[int | None], float] | None
-    longest: int
-    initial: Callable[[Tensor], Tensor]
 
 
 def last_state(layer: LSTM | GRU | RNN) -> Callable[[Tensor], Tensor]:
@@ -49,6 +22,27 @@ def last_state(layer: LSTM | GRU | RNN) -> Callable[[Tensor], Tensor]:
         return state
 
     return function
+
+
+def stack_probe(
+    layer: LSTM | GRU | RNN,
+    initial: LSTM | GRU | RNN,
+    embedded: Tensor,
+    lengths: Tensor,
+    loss_at: Callable[[int | None], float] | None,
+    longest: int,
+) -> MemoryProbe:
+    """The probe of a recurrent stack on embedded sequences (batch, time, channels) of the given lengths (batch,)."""
+    return MemoryProbe(
+        function=last_state(layer),
+        inputs=long_tails(embedded, lengths),
+        layer=layer,
+        layer_inputs=embedded,
+        lengths=lengths,
+        loss_at=loss_at,
+        longest=longest,
+        initial=last_state(initial),
+    )
 
 
 def long_tails(embedded: Tensor, lengths: Tensor) -> Tensor:

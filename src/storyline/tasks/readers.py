@@ -125,6 +125,11 @@ class SeriesReader:
         """X checked; ValueError for texts, NaN, infinity, or another number of channels."""
         if kind == "text":
             raise ValueError("the model was fitted on series of numbers, and X holds texts; give arrays")
+        if kind == "table" and self.channels > 1 and np.ndim(X) == 2:
+            raise ValueError(
+                f"X has shape {np.shape(X)}, a row a series of one channel, and the model was fitted on "
+                f"{self.channels} channels; give (n, time, channels), of a single series X[None]"
+            )
         values = read_series(X, kind, self.channels)
         return Sequences.of(values, scaler=self.scaler)
 
@@ -141,6 +146,10 @@ def read_series(X: Any, kind: Kind, channels: int | None) -> list[np.ndarray] | 
     if kind == "ragged":
         return check_ragged(X, channels)
     array = np.asarray(X)
+    if array.ndim not in (2, 3):
+        raise ValueError(
+            f"X has {array.ndim} dimensions; give (n, time, channels), or (n, time) for series of one channel"
+        )
     return check_array(array[:, :, None] if array.ndim == 2 else array, channels)
 
 

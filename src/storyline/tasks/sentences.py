@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from storyline.data import Vocabulary, collate
-from storyline.tasks.inputs import lengths_of
+from storyline.tasks.inputs import check_list, lengths_of, refuse_surrogates
 
 Tokens = Sequence[Sequence[str]]
 # A longer word is spelled by its first and its last characters, half of these each.
@@ -113,15 +113,13 @@ def shortened(word: str) -> str:
 
 def check_sentences(X: Tokens, name: str) -> list[list[str]]:
     """X as lists of strings, none of them empty; ValueError with the place of what is wrong."""
-    if isinstance(X, str):
-        raise ValueError(f"{name} is one string; give a list of sentences, each a list of words")
     sentences = []
-    for index, sentence in enumerate(X):
+    for index, sentence in enumerate(check_list(X, name, "sentences, each a list of words")):
         if isinstance(sentence, str):
             raise ValueError(
                 f"{name}[{index}] is a string; give a list of words, {name}[{index}].split() say"
             )
-        words = list(sentence)
+        words = check_list(sentence, f"{name}[{index}]", "words")
         if not words:
             raise ValueError(f"{name}[{index}] is an empty sentence; leave it out")
         for place, word in enumerate(words):
@@ -129,18 +127,18 @@ def check_sentences(X: Tokens, name: str) -> list[list[str]]:
                 raise ValueError(
                     f"{name}[{index}][{place}] is {word!r}; give strings of at least one character"
                 )
-        sentences.append(words)
+            refuse_surrogates(word, f"{name}[{index}][{place}]")
+        # NumPy's strings become Python's, as which they come back.
+        sentences.append(list(map(str, words)))
     return sentences
 
 
-def check_tags(X: Tokens, y: Tokens) -> list[list[str]]:
-    """Y as lists of strings, as many as the words of X."""
-    tags = check_sentences(y, "y")
-    if len(X) != len(tags):
-        raise ValueError(f"X has {len(X)} sentences and y {len(tags)}; give tags for each")
-    for index, (sentence, own) in enumerate(zip(X, tags, strict=True)):
+def check_tags(sentences: list[list[str]], tags: list[list[str]]) -> None:
+    """ValueError where there are not as many tags as words."""
+    if len(sentences) != len(tags):
+        raise ValueError(f"X has {len(sentences)} sentences and y {len(tags)}; give tags for each")
+    for index, (sentence, own) in enumerate(zip(sentences, tags, strict=True)):
         if len(sentence) != len(own):
             raise ValueError(
                 f"X[{index}] has {len(sentence)} words and y[{index}] {len(own)} tags; give one for each"
             )
-    return tags

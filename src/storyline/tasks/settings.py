@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -19,6 +19,12 @@ from pydantic import (
 Share = Annotated[float, Field(ge=0, lt=1)]
 Steps = Annotated[int, Field(ge=3)]
 Auto = Literal["auto"]
+# The vector of a word's spelling is half of either direction.
+Even = Annotated[int, Field(ge=2, multiple_of=2)]
+# Of byte-pairs the vocabulary begins with the bytes.
+_BYTES = 256
+# The generators of torch take no greater seed.
+SEEDS = 2**63
 # How many steps a classifier of series takes where its epochs are "auto".
 _SERIES_STEPS = 1500
 # Below so many series noise makes up for what is missing.
@@ -33,10 +39,16 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    # Tokens that stand for none of the text: padding, unknown, and where documents end the end of one.
+    specials: ClassVar[int] = 2
+
     core: Literal["lstm", "gru", "rnn"]
     hidden_size: PositiveInt
     num_layers: PositiveInt
     remember: Auto | Steps | None
+    lowercase: bool
+    min_count: PositiveInt
+    max_vocabulary: PositiveInt | None
     learn_initial_state: bool
     backend: str
     max_steps: PositiveInt | None
@@ -51,10 +63,21 @@ class ModelSettings(BaseModel):
     restore_best: bool
     checkpoint_every: PositiveInt | None
     checkpoint_seconds: Annotated[float, Field(ge=0)] | None
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)]
     threads: PositiveInt | None
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["32", "bf16"]
+
+    @model_validator(mode="after")
+    def _vocabulary_holds_words(self) -> Self:
+        level = getattr(self, "level", "word")
+        least = self.specials + (_BYTES if level == "subword" else 1)
+        if self.max_vocabulary is not None and self.max_vocabulary < least:
+            raise ValueError(
+                f"max_vocabulary={self.max_vocabulary}; it must be {least} or more, for the {self.specials} special "
+                f"tokens and {'the bytes' if level == 'subword' else f'a {level}'}"
+            )
+        return self
 
 
 class ClassifierSettings(ModelSettings):
@@ -67,9 +90,6 @@ class ClassifierSettings(ModelSettings):
     bidirectional: bool | Auto
     pooling: Literal["last", "max", "mean", "auto"]
     level: Literal["word", "char", "subword"]
-    lowercase: bool
-    min_count: PositiveInt
-    max_vocabulary: PositiveInt | None
     embedding_size: PositiveInt
     word_dropout: Annotated[float, Field(ge=0)]
     noise: Annotated[float, Field(ge=0)] | Auto
@@ -98,12 +118,9 @@ class TaggerSettings(ModelSettings):
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     bidirectional: bool
-    lowercase: bool
-    min_count: PositiveInt
-    max_vocabulary: PositiveInt | None
     embedding_size: PositiveInt
     character_size: PositiveInt
-    spelling_size: PositiveInt
+    spelling_size: Even
     word_dropout: Annotated[float, Field(ge=0)]
     label_smoothing: Share
 
@@ -111,15 +128,14 @@ class TaggerSettings(ModelSettings):
 class LanguageModelSettings(ModelSettings):
     """Settings of a LanguageModel."""
 
+    specials = 3
+
     dropout: Share
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     level: Literal["char", "word", "subword"]
-    lowercase: bool
     whitespace: bool
-    min_count: PositiveInt
-    max_vocabulary: PositiveInt | None
     embedding_size: PositiveInt | Auto
     tied: bool | Auto
     softmax: Literal["full", "sampled", "adaptive", "auto"]

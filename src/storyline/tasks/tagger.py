@@ -8,26 +8,24 @@ from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
-from sklearn.metrics import f1_score
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
 from storyline.data import DataError, Vocabulary, split_validation
-from storyline.layers import CharacterEmbedding, TokenEmbedding
+from storyline.layers import MemoryProbe
 from storyline.tasks.estimator import (
     Listeners,
     SequenceEstimator,
     StrPath,
     measuring,
-    recurrent,
     reproducible,
     steps_to_remember,
 )
-from storyline.tasks.probe import MemoryProbe
+from storyline.tasks.inputs import check_pair
+from storyline.tasks.metrics import class_metrics, counts_by_class
 from storyline.tasks.sentences import Sentences, Tokens, check_sentences, check_tags, read_sentences
 from storyline.tasks.settings import TaggerSettings, check_settings
-from storyline.tasks.tagger_network import TaggerProgram, TokenTagger, log_probabilities
+from storyline.tasks.tagger_network import TaggerProgram, TokenTagger, log_probabilities, new_tagger
 from storyline.tasks.tagger_probe import probe_tagger
 
 
@@ -112,41 +110,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
         precision: Literal["32", "bf16"] = "32",
         backend: str = "auto",
     ) -> None:
-        self.core = core
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.remember = remember
-        self.lowercase = lowercase
-        self.min_count = min_count
-        self.max_vocabulary = max_vocabulary
-        self.embedding_size = embedding_size
-        self.spelling_size = spelling_size
-        self.character_size = character_size
-        self.word_dropout = word_dropout
-        self.dropout = dropout
-        self.label_smoothing = label_smoothing
-        self.learn_initial_state = learn_initial_state
-        self.epochs = epochs
-        self.max_steps = max_steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.warmup = warmup
-        self.clip_norm = clip_norm
-        self.average = average
-        self.validation_fraction = validation_fraction
-        self.validate_every = validate_every
-        self.patience = patience
-        self.restore_best = restore_best
-        self.checkpoint_every = checkpoint_every
-        self.checkpoint_seconds = checkpoint_seconds
-        self.seed = seed
-        self.threads = threads
-        self.device = device
-        self.precision = precision
-        self.backend = backend
+        self._keep(locals())
 
     @property
     def tags_(self) -> list[str]:
@@ -169,7 +133,8 @@ class Tagger(SequenceEstimator[TokenTagger]):
         tags than words, and fewer than two different tags.
         """
         settings = check_settings(TaggerSettings, self.get_params(deep=False))
-        sentences, tags = check_sentences(X, "X"), check_tags(X, y)
+        sentences, tags = check_sentences(X, "X"), check_sentences(y, "y")
+        check_tags(sentences, tags)
         if not sentences:
             raise ValueError("X is empty; give at least one tagged sentence")
         self.tag_vocabulary_ = Vocabulary.of_labels(tag for sentence in tags for tag in sentence)
@@ -178,12 +143,20 @@ class Tagger(SequenceEstimator[TokenTagger]):
         rows = held_out = np.arange(len(sentences))
         if validation is not None or settings.validation_fraction == 0:
             held_out = rows[:0]
+        elif len(sentences) == 1:
+            raise ValueError(
+                "X is a single sentence, none of which can be held out; give more, or set validation_fraction=0"
+            )
         else:
             rows, held_out = split_validation(len(sentences), settings.validation_fraction, settings.seed)
         self._learn_words([sentences[row] for row in rows], settings)
-        everything = self._read_tagged(X, y)
+        everything = self._read_tagged(sentences, tags)
         training = everything.take(rows)
-        checked = self._read_tagged(*validation) if validation is not None else everything.take(held_out)
+        checked = (
+            self._read_tagged(*check_pair(validation))
+            if validation is not None
+            else everything.take(held_out)
+        )
         self.unknown_ = self._unknown(checked)
         remember = steps_to_remember(settings, float(np.percentile(training.lengths, 95)))
         update: dict[str, Any] = (
@@ -195,9 +168,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
                 self._new_network(),
                 training,
                 checked if len(checked) else None,
-                batch_size=settings.batch_size,
-                seed=settings.seed,
-                label_smoothing=settings.label_smoothing,
+                self.resolved_,
             )
         data = {"X": sentences, "y": tags, "validation": validation}
         self._train(program, data, folder=folder, resume=resume, events=events, examples=len(rows))
@@ -233,21 +204,10 @@ class Tagger(SequenceEstimator[TokenTagger]):
                 best.append(found.argmax(axis=1))
                 wanted.append(targets)
         predicted, right = np.concatenate(best), np.concatenate(wanted)
-        return {
-            "accuracy": float((predicted == right).mean()),
-            "macro_f1": float(f1_score(right, predicted, average="macro", zero_division=0.0)),
-            "loss": loss / len(right),
-            "n": len(right),
+        return class_metrics(predicted, right, loss / len(right)) | {
             "sentences": len(sentences),
             "unknown": self.unknown_[0],
-            "tags": {
-                self.tags_[tag]: {
-                    "n": int((right == tag).sum()),
-                    "right": int(((right == tag) & (predicted == tag)).sum()),
-                    "predicted": int((predicted == tag).sum()),
-                }
-                for tag in np.unique(right).tolist()
-            },
+            "tags": counts_by_class(predicted, right, self.tags_),
         }
 
     def score(self, X: Tokens, y: Tokens) -> float:
@@ -277,38 +237,22 @@ class Tagger(SequenceEstimator[TokenTagger]):
         )
 
     def _read_tagged(self, X: Tokens, y: Tokens) -> Sentences:
+        sentences, given = check_sentences(X, "X"), check_sentences(y, "y")
+        check_tags(sentences, given)
         tags = []
-        for index, sentence in enumerate(check_tags(X, y)):
+        for index, sentence in enumerate(given):
             try:
                 tags.append(self.tag_vocabulary_.ids(sentence))
             except DataError as error:
                 raise ValueError(f"y[{index}]: {error}") from None
-        return replace(self._read(X), tags=tags)
+        return replace(self._read(sentences), tags=tags)
 
     def _unknown(self, sentences: Sentences) -> tuple[int, int]:
         words = [sentences.words[row] for row in sentences.rows]
         return sum(int((ids == self.words_.unknown_id).sum()) for ids in words), sum(map(len, words))
 
     def _new_network(self) -> TokenTagger:
-        settings = self.resolved_
-        assert self.words_.unknown_id is not None
-        embedding = TokenEmbedding(
-            len(self.words_),
-            settings.embedding_size,
-            unknown_id=self.words_.unknown_id,
-            counts=torch.from_numpy(self.words_.counts),
-            word_dropout=settings.word_dropout,
-        )
-        spelling = CharacterEmbedding(
-            len(self.characters_), settings.spelling_size, character_size=settings.character_size
-        )
-        layer = recurrent(
-            settings,
-            settings.embedding_size + settings.spelling_size,
-            bidirectional=settings.bidirectional,
-            dropout=settings.dropout,
-        )
-        return TokenTagger(embedding, spelling, layer, len(self.tag_vocabulary_), dropout=settings.dropout)
+        return new_tagger(self.resolved_, self.words_, self.characters_, len(self.tag_vocabulary_))
 
     def _documents(self) -> dict[str, Any]:
         return {

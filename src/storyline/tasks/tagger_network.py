@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal, overload
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from storyline.data import ragged_order
+from storyline.data import Vocabulary, ragged_order
 from storyline.layers import GRU, LSTM, RNN, CharacterEmbedding, LinearHead, TokenEmbedding
+from storyline.tasks.batches import Batches
+from storyline.tasks.estimator import recurrent
 from storyline.tasks.sentences import Sentences, TaggerBatch
+from storyline.tasks.settings import TaggerSettings
 
 
 class TokenTagger(nn.Module):
@@ -49,23 +52,26 @@ class TokenTagger(nn.Module):
         return scores
 
 
-class Batches(Sequence[TaggerBatch]):
-    """The batches of one epoch, each made when it is asked for."""
-
-    def __init__(self, sentences: Sentences, order: Sequence[np.ndarray]) -> None:
-        self._sentences, self._order = sentences, order
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    @overload
-    def __getitem__(self, index: int) -> TaggerBatch: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[TaggerBatch]: ...
-    def __getitem__(self, index: int | slice) -> TaggerBatch | Sequence[TaggerBatch]:
-        if isinstance(index, slice):
-            return Batches(self._sentences, self._order[index])
-        return self._sentences.batch(self._order[index])
+def new_tagger(settings: TaggerSettings, words: Vocabulary, characters: Vocabulary, tags: int) -> TokenTagger:
+    """The network that resolved settings ask for, with its initial weights; draws from torch's generator."""
+    assert words.unknown_id is not None
+    embedding = TokenEmbedding(
+        len(words),
+        settings.embedding_size,
+        unknown_id=words.unknown_id,
+        counts=torch.from_numpy(words.counts),
+        word_dropout=settings.word_dropout,
+    )
+    spelling = CharacterEmbedding(
+        len(characters), settings.spelling_size, character_size=settings.character_size
+    )
+    layer = recurrent(
+        settings,
+        settings.embedding_size + settings.spelling_size,
+        bidirectional=settings.bidirectional,
+        dropout=settings.dropout,
+    )
+    return TokenTagger(embedding, spelling, layer, tags, dropout=settings.dropout)
 
 
 class TaggerProgram:
@@ -79,16 +85,14 @@ class TaggerProgram:
         module: TokenTagger,
         training: Sentences,
         validation: Sentences | None,
-        *,
-        batch_size: int,
-        seed: int,
-        label_smoothing: float,
+        settings: TaggerSettings,
     ) -> None:
         self.module = module
         self._training, self._validation = training, validation
-        self._batch_size, self._seed, self._label_smoothing = batch_size, seed, label_smoothing
+        self._batch_size, self._seed = settings.batch_size, settings.seed
+        self._label_smoothing = settings.label_smoothing
 
-    def batches(self, epoch: int) -> Batches:
+    def batches(self, epoch: int) -> Batches[TaggerBatch]:
         """The epoch's batches, bucketed by length: a function of the seed and the epoch."""
         order = ragged_order(self._training.lengths, self._batch_size, seed=self._seed, epoch=epoch)
         return Batches(self._training, order)

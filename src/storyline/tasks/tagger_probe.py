@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from storyline.tasks.probe import MemoryProbe, last_state, long_tails
+from storyline.layers import MemoryProbe
+from storyline.tasks.probe import stack_probe
 from storyline.tasks.sentences import Sentences
 from storyline.tasks.tagger_network import TokenTagger, log_probabilities
 
@@ -34,16 +35,8 @@ def probe_tagger(
             found = log_probabilities(network, _windows(chosen, ends, k))
             return -float(np.mean([scores[-1, tags[-1]] for _, scores, tags in found if tags is not None]))
 
-    return MemoryProbe(
-        function=last_state(network.layer),
-        inputs=long_tails(embedded, batch.lengths),
-        layer=network.layer,
-        layer_inputs=embedded,
-        lengths=batch.lengths,
-        loss_at=loss_at if sentences.tags is not None else None,
-        longest=int(ends.max()),
-        initial=last_state(initial.layer),
-    )
+    answered = loss_at if sentences.tags is not None else None
+    return stack_probe(network.layer, initial.layer, embedded, batch.lengths, answered, int(ends.max()))
 
 
 def _windows(sentences: Sentences, ends: np.ndarray, k: int | None) -> Sentences:

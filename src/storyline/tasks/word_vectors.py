@@ -44,7 +44,7 @@ def learn_vocabulary(
     tokens = [encoder.tokens(text) for text in [*texts, *check_texts(unlabelled, "unlabelled")]]
     encoder = _joined(encoder, Counter(word for words in tokens for word in words))
     size = settings.embedding_size
-    vectors = ppmi_vectors(tokens, encoder.vocabulary, size, seed=settings.seed)
+    vectors = ppmi_vectors(tokens, encoder.vocabulary, size, seed=settings.seed, name="embedding_size")
     return encoder, vectors * np.float32(_SPREAD * size**0.5)
 
 
