@@ -19,6 +19,7 @@ from sklearn.model_selection import StratifiedKFold
 from benchmarks.record import append_row, surroundings
 from benchmarks.tasks import vowels
 from benchmarks.tasks.harness import RESULTS
+from benchmarks.tasks.sources import MissingDataError, check
 from storyline import Classifier
 
 NOISE = (0.0, 0.1, 0.3)
@@ -33,6 +34,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    try:
+        check(["ucr_uea"])
+    except MissingDataError as error:
+        parser.exit(1, f"{error}\n")
     place = surroundings()  # of the code that runs, whatever is committed meanwhile
     for row in choose(arguments.folds, arguments.seed):
         print(f"noise {row['noise']}, dropout {row['dropout']}: {row['mean']} ({row['values']})", flush=True)
