@@ -95,6 +95,7 @@ def _first(name: str, short: str) -> Benchmark:
     """Only the model that was told to remember owes anything: at most 3 points less than without distractors."""
     return Benchmark(
         name=f"first_of_31_{short}",
+        data=(),
         title=f"handwritten digits, the first of 31: {name}",
         metric="held-out accuracy, %",
         must=(lambda baselines, details: details["N=0"] - 3) if name == demo.KEPT else None,
@@ -109,6 +110,7 @@ def _first(name: str, short: str) -> Benchmark:
 def _pixels(core: str, short: str, model: str, more: dict[str, Any]) -> Benchmark:
     return Benchmark(
         name=f"digit_pixels_{short}",
+        data=(),
         title=f"handwritten digits, 64 pixels one a step: {core}",
         metric="held-out accuracy, %",
         must=96.0,

@@ -41,6 +41,7 @@ class Benchmark:
     """
 
     name: str
+    data: tuple[str, ...]  # folders of the real data, of SOURCES
     title: str
     metric: str
     must: float | Must | None
@@ -52,7 +53,7 @@ class Benchmark:
 
 
 def measure(
-    benchmark: Benchmark, seeds: list[int], *, threads: int = 2, jobs: int = 1, tiny: bool = False
+    benchmark: Benchmark, seeds: list[int], *, threads: int = 1, jobs: int = 1, tiny: bool = False
 ) -> dict[str, object]:
     """Baselines and every seed; the row, printed and (unless tiny) appended to results/<name>.csv.
 
@@ -73,7 +74,7 @@ def measure(
             f"{benchmark.name}: seed {seed}: {outcome.value:.4f} in {outcome.seconds:.0f} s  {more}",
             flush=True,
         )
-    row = summarise(benchmark, baselines, baseline_seconds, seeds, outcomes) | place
+    row = summarise(benchmark, baselines, baseline_seconds, seeds, outcomes, jobs) | place
     if not tiny:
         append_row(RESULTS / f"{benchmark.name}.csv", row)
     return row
@@ -107,12 +108,14 @@ def summarise(
     baseline_seconds: float,
     seeds: list[int],
     outcomes: list[Outcome],
+    jobs: int,
 ) -> dict[str, object]:
     values = [outcome.value for outcome in outcomes]
     details = {
         name: round(statistics.fmean(outcome.details[name] for outcome in outcomes), 4)
         for name in outcomes[0].details
     }
+    details["seeds side by side"] = jobs
     must = benchmark.must(baselines, details) if callable(benchmark.must) else benchmark.must
     return {
         "benchmark": benchmark.name,

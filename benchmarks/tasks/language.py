@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.record import DATA
 from benchmarks.tasks.harness import Benchmark, Outcome
 from benchmarks.tasks.kneser_ney import KneserNey
 from benchmarks.tasks.scoring import fitted
+from benchmarks.tasks.sources import data_file
 from storyline import LanguageModel
 
 TINY = 20_000
@@ -22,7 +22,7 @@ TINY = 20_000
 @cache
 def shakespeare() -> tuple[str, str]:
     """(training, validation): the first 90 % of the characters and the last 10 %."""
-    text = (DATA / "tiny_shakespeare" / "input.txt").read_text(encoding="utf-8")
+    text = data_file("tiny_shakespeare", "input.txt").read_text(encoding="utf-8")
     cut = int(0.9 * len(text))
     return text[:cut], text[cut:]
 
@@ -30,7 +30,7 @@ def shakespeare() -> tuple[str, str]:
 @cache
 def wikitext(part: str) -> str:
     """The official split; a line end is the token <eos>."""
-    with gzip.open(DATA / "wikitext2" / f"wiki.{part}.tokens.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(data_file("wikitext2", f"wiki.{part}.tokens.gz"), "rt", encoding="utf-8") as file:
         return " ".join(line.strip() + " <eos>" for line in file)
 
 
@@ -113,6 +113,7 @@ WORDS: dict[str, Any] = {
 BENCHMARKS = [
     Benchmark(
         name="shakespeare",
+        data=("tiny_shakespeare",),
         title="tiny_shakespeare, next character",
         metric="validation nats per character",
         must=1.49,
@@ -124,6 +125,7 @@ BENCHMARKS = [
     ),
     Benchmark(
         name="wikitext2",
+        data=("wikitext2",),
         title="WikiText-2, next word",
         metric="validation perplexity per word",
         must=lambda baselines, details: baselines["5-gram Kneser-Ney"],

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.record import DATA
 from benchmarks.tasks.harness import Benchmark, Outcome
 from benchmarks.tasks.scoring import fitted
+from benchmarks.tasks.sources import data_file
 from storyline import Classifier
 
 TINY = 600
@@ -23,7 +23,7 @@ def images(part: str) -> tuple[np.ndarray, np.ndarray]:
     """(n, 28, 28) float32 in 0..1 and labels; `part` is train or t10k, the official split."""
 
     def read(kind: str, offset: int) -> np.ndarray:
-        with gzip.open(DATA / "mnist" / f"{part}-{kind}-ubyte.gz") as file:
+        with gzip.open(data_file("mnist", f"{part}-{kind}-ubyte.gz")) as file:
             return np.frombuffer(file.read(), np.uint8, offset=offset)
 
     pixels = read("images-idx3", 16).reshape(-1, 28, 28).astype(np.float32) / 255
@@ -109,6 +109,7 @@ FINE: dict[str, Any] = {
 BENCHMARKS = [
     Benchmark(
         name="mnist_rows",
+        data=("mnist",),
         title="MNIST, a row a step",
         metric="test accuracy, %",
         must=98.5,
@@ -120,6 +121,7 @@ BENCHMARKS = [
     ),
     Benchmark(
         name="mnist_pixels",
+        data=("mnist",),
         title="MNIST, a pixel a step",
         metric="test accuracy, %",
         must=95.0,

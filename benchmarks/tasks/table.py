@@ -1,4 +1,4 @@
-"""README's tables, made from the newest row of each results/*.csv; nothing in them is typed by hand."""
+"""README's tables, made from the newest row of each results/*.csv and the sources; nothing in them is typed by hand."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import re
 from benchmarks.record import ROOT
 from benchmarks.tasks.catalogue import BENCHMARKS
 from benchmarks.tasks.harness import RESULTS, Benchmark
+from benchmarks.tasks.sources import data_table
 from storyline.cli.demo import DISTRACTORS
 
 README = ROOT / "README.md"
 HEAD = (
-    "| data, metric | trivial baseline, same run | must | measured, mean ± spread | aim | s a seed | model |\n"
-    "|---|---|---|---|---|---|---|"
+    "| data, metric | trivial baseline, same run | must | measured, mean ± spread | aim "
+    "| threads | s | CPU s | model |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 DEMO = ("first_of_31_rnn", "first_of_31_lstm_torch", "first_of_31_lstm_remember")
 
@@ -43,12 +45,12 @@ def demo_table() -> str:
 
 
 def write_readme() -> None:
-    """Put both tables between their marks in README.md."""
+    """Put the tables between their marks in README.md."""
     README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def with_tables(text: str) -> str:
-    for mark, table in (("results", results_table()), ("demo", demo_table())):
+    for mark, table in (("results", results_table()), ("demo", demo_table()), ("data", data_table())):
         text = re.sub(
             rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)",
             lambda found, t=table: f"{found[1]}{t}\n{found[2]}",
@@ -67,13 +69,13 @@ def _newest(benchmark: Benchmark) -> dict[str, str] | None:
 
 
 def _pairs(text: str) -> dict[str, float]:
-    return {name: float(value) for name, value in (part.rsplit(": ", 1) for part in text.split("; "))}
+    return {name: float(value) for name, value in (part.rsplit(": ", 1) for part in text.split("; ") if part)}
 
 
 def _row(benchmark: Benchmark) -> str:
     row = _newest(benchmark)
     if row is None:
-        return f"| {benchmark.title} | | | not measured | | | |"
+        return f"| {benchmark.title} | | | not measured | | | | | |"
     mean, sign = float(row["mean"]), "≥" if benchmark.higher_is_better else "≤"
     short, wanted = "", ""
     if row["must"]:
@@ -82,7 +84,9 @@ def _row(benchmark: Benchmark) -> str:
         short, wanted = "" if reached else ", falls short", f"{sign} {must:.4g}"
     baselines = ", ".join(f"{name} {value:.4g}" for name, value in _pairs(row["baselines"]).items())
     measured = f"**{mean:.4g}** ± {float(row['spread']):.2g}{short}"
+    cpu = _pairs(row["details"]).get("cpu seconds")
+    processor = "" if cpu is None else f"{cpu:.0f}"
     return (
         f"| {benchmark.title}; {row['metric']} | {baselines} | {wanted} | {measured} "
-        f"| {row['aim']} | {float(row['seconds_per_seed']):.0f} | {row['model']} |"
+        f"| {row['aim']} | {row['threads']} | {float(row['seconds_per_seed']):.0f} | {processor} | {row['model']} |"
     )

@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from benchmarks.record import DATA
 from benchmarks.tasks.harness import Benchmark, Outcome
 from benchmarks.tasks.scoring import fitted
+from benchmarks.tasks.sources import data_file
 from storyline import Classifier
 
 TINY = 200
@@ -25,7 +25,7 @@ Split = tuple[list[str], list[str]]
 @cache
 def read(folder: str, part: str) -> Split:
     """(texts, labels) of a file whose lines are a label, a blank or tab, and a tokenised text."""
-    path = next((DATA / folder).glob(f"{part}.t*"))
+    path = data_file(folder, f"{part}.t*")
     lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     pairs = [line.replace("\t", " ", 1).split(" ", 1) for line in lines]
     return [text for _, text in pairs], [label for label, _ in pairs]
@@ -34,7 +34,7 @@ def read(folder: str, part: str) -> Split:
 @cache
 def reviews() -> list[str]:
     """The text of the training part of IMDb, without its labels: other text, to learn word vectors from."""
-    with gzip.open(DATA / "imdb" / "train.jsonl.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(data_file("imdb", "train.jsonl.gz"), "rt", encoding="utf-8") as file:
         return [json.loads(line)["text"].replace("<br />", " ") for line in file]
 
 
@@ -71,6 +71,7 @@ SENTIMENT = RECIPE | {"epochs": 6, "average": 0.995}
 BENCHMARKS = [
     Benchmark(
         name="trec",
+        data=("trec", "imdb"),
         title="TREC, the kind of a question",
         metric="test accuracy, %",
         must=90.0,
@@ -82,6 +83,7 @@ BENCHMARKS = [
     ),
     Benchmark(
         name="sst2",
+        data=("sst2", "imdb"),
         title="SST-2, the sentiment of a sentence",
         metric="test accuracy, %",
         must=83.0,

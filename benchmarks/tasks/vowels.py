@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.record import DATA
 from benchmarks.tasks.harness import Benchmark, Outcome
 from benchmarks.tasks.scoring import fitted
+from benchmarks.tasks.sources import data_file
 from storyline import Classifier
 
 
 @cache
 def read(part: str) -> tuple[list[np.ndarray], list[str]]:
     """Series (time, 12) float32 and speakers; `part` is TRAIN or TEST, the official split."""
-    path = next((DATA / "ucr_uea" / "JapaneseVowels").glob(f"*{part}*"))
+    path = data_file("ucr_uea", f"JapaneseVowels/*{part}*")
     with gzip.open(path, "rt", encoding="utf-8") as file:
         lines = [line.strip() for line in file if line.strip() and line[0] not in "#@"]
     series, speakers = [], []
@@ -63,6 +63,7 @@ RECIPE: dict[str, Any] = {"hidden_size": 100, "bidirectional": True, "validation
 BENCHMARKS = [
     Benchmark(
         name="japanese_vowels",
+        data=("ucr_uea",),
         title="JapaneseVowels, ragged, 12 channels",
         metric="test accuracy, %",
         must=97.0,

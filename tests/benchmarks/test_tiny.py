@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from benchmarks.tasks.catalogue import BENCHMARKS
 from benchmarks.tasks.harness import measure
 
@@ -13,7 +14,7 @@ from benchmarks.tasks.harness import measure
 @pytest.mark.data
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_runs_at_a_tiny_size(name: str, data_folder: Path) -> None:
-    row = measure(BENCHMARKS[name], [0], tiny=True)
+    row = measure(BENCHMARKS[name], [0], threads=torch.get_num_threads(), tiny=True)
     assert math.isfinite(float(str(row["mean"])))
     assert row["commit"]
     assert row["baselines"]

@@ -1,0 +1,83 @@
+"""Where the real data of the benchmarks come from, and where they are looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks import record
+
+# A folder below shared/data -> (name, split used, public source).
+SOURCES: dict[str, tuple[str, str, str]] = {
+    "trec": (
+        "TREC questions (Li & Roth 2002)",
+        "official: 5,452 train, 500 test",
+        "https://github.com/AcademiaSinicaNLPLab/sentiment_dataset, data/TREC.{train,test}.all",
+    ),
+    "sst2": (
+        "SST-2, Stanford Sentiment Treebank",
+        "official: 6,920 train, 872 dev, 1,821 test",
+        "https://github.com/YJiangcm/SST-2-sentiment-analysis, data/{train,dev,test}.tsv",
+    ),
+    "imdb": (
+        "IMDb reviews (Maas et al. 2011)",
+        "the training text only, without its labels, for the word vectors of TREC and SST-2",
+        "https://github.com/PVidyadhar/Detection-of-Fraud-apps-using-Sentiment-Analysis, aclImdb/train",
+    ),
+    "ucr_uea": (
+        "JapaneseVowels, UCR/UEA archive",
+        "official: 270 train, 370 test",
+        "https://github.com/aeon-toolkit/aeon, aeon/datasets/data/JapaneseVowels",
+    ),
+    "mnist": (
+        "MNIST (LeCun, Cortes)",
+        "official: 60,000 train, 10,000 test",
+        "https://github.com/rasbt/mnist-pngs, turned back into the four idx files",
+    ),
+    "ud_english_ewt": (
+        "UD English EWT",
+        "official: 12,544 sentences train, 2,001 dev; results are on dev",
+        "https://github.com/UniversalDependencies/UD_English-EWT",
+    ),
+    "tiny_shakespeare": (
+        "tiny_shakespeare (Karpathy)",
+        "first 90 % of the characters train, last 10 % validation",
+        "https://github.com/karpathy/char-rnn, data/tinyshakespeare/input.txt",
+    ),
+    "wikitext2": (
+        "WikiText-2 (Merity et al. 2016)",
+        "official train and validation",
+        "https://github.com/pytorch/examples, word_language_model/data/wikitext-2 (validation); "
+        "https://github.com/longluv1605/drive, wikitext-2-v1.zip (train)",
+    ),
+}
+
+
+class MissingDataError(FileNotFoundError):
+    """Real data that a benchmark reads are not where it looks for them."""
+
+
+def data_file(folder: str, pattern: str) -> Path:
+    """The first file of that pattern in a folder of the data, by name; MissingDataError where there is none."""
+    found = sorted((record.DATA / folder).glob(pattern))
+    if not found:
+        raise _missing(folder, pattern)
+    return found[0]
+
+
+def check(folders: Iterable[str]) -> None:
+    """Raise MissingDataError at the first folder that is not there, before anything is trained."""
+    for folder in folders:
+        if not (record.DATA / folder).is_dir():
+            raise _missing(folder, "")
+
+
+def _missing(folder: str, pattern: str) -> MissingDataError:
+    name, _, source = SOURCES[folder]
+    return MissingDataError(f"no {record.DATA / folder / pattern}; put {name} there, from {source}")
+
+
+def data_table() -> str:
+    """A row a data set, for README."""
+    rows = [f"| {name} | {split} | {source} |" for name, split, source in SOURCES.values()]
+    return "\n".join(["| data | split used | public source |", "|---|---|---|", *rows])
