@@ -39,6 +39,9 @@ from storyline.tasks.readers import Reader, Sequences, SeriesReader, TextReader,
 from storyline.tasks.settings import ClassifierSettings, check_settings, resolve_classifier
 from storyline.tasks.word_vectors import learn_vocabulary
 
+# Of a table; what is neither becomes the first.
+_PRECISIONS = [np.float64, np.float32]
+
 
 class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # type: ignore[misc]
     """A recurrent classifier of texts or of series, with scikit-learn's manners.
@@ -279,6 +282,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
         """The model and `sample` sequences of X, for the instruments of memory; losses only where y is given."""
         check_is_fitted(self)
         sequences = self._read(X) if y is None else self._read_labelled(X, y)
+        self.unknown_ = sequences.unknown
         return probe_classifier(self.network_, self._built(), sequences, sample, seed)
 
     def _learn_reader(
@@ -307,7 +311,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
     def _checked(self, X: Any, y: Any, kind: Kind) -> tuple[Any, np.ndarray]:
         """X and y of fit; scikit-learn's own checks where X is a table."""
         if kind == "table":
-            X, labels = validate_data(self, X, y, dtype=np.float32, ensure_min_features=1)
+            X, labels = validate_data(self, X, y, dtype=_PRECISIONS, ensure_min_features=1)
         else:
             if y is None:
                 raise ValueError("This estimator requires y to be passed, but the target y is None")
@@ -325,7 +329,7 @@ class Classifier(ClassifierMixin, SequenceEstimator[SequenceClassifier]):  # typ
             return Sequences.of([])
         kind = kind_of(X)
         if kind == "table" == self.kind_:
-            X = validate_data(self, X, reset=False, dtype=np.float32, ensure_min_samples=0)
+            X = validate_data(self, X, reset=False, dtype=_PRECISIONS, ensure_min_samples=0)
         return self.reader_.read(X, kind)
 
     def _read_labelled(self, X: Any, y: Any, name: str = "y") -> Sequences:
