@@ -31,14 +31,19 @@ def generate(
     threads: Threads = None,
 ) -> None:
     """Continue a text, or suggest its next token."""
-    estimator, run = open_model(model, threads)
+    from rich.console import Console
+
+    from storyline.cli.summary import print_unknown
+
+    estimator, run = open_model(model, threads=threads)
     if run.task != "language":
         fail(f"{model} is a {run.task} model; generate wants one from `storyline train language`")
     if suggest is not None:
         for token, probability in estimator.suggest(prompt, k=suggest):
             typer.echo(f"{probability:7.4f}  {token!r}")
-        return
-    text = estimator.generate(
-        prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-    )
-    typer.echo(text)
+    else:
+        text = estimator.generate(
+            prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        )
+        typer.echo(text)
+    print_unknown(Console(stderr=True), estimator)

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from storyline.cli.columns import refuse_conflicts
 from storyline.cli.failures import fail, reported
 from storyline.cli.runs import FINISHED, UNFINISHED, Run, checksums, refuse_changed_data
-from storyline.cli.settings_file import parse_assignments, read_config, refuse_unknown
+from storyline.cli.settings_file import parse_assignments, read_config, refuse_unknown, refuse_wrong_types
 
 app = typer.Typer(
     help="Train a model from a file: classify, language or tag; or go on with --resume.",
@@ -23,9 +24,9 @@ app = typer.Typer(
 
 # The columns and files that each task's parser knows; in a --config file they stand beside the settings.
 COLUMNS = {
-    "classify": ("text", "label", "series", "channels", "order", "header"),
-    "language": ("text",),
-    "tag": ("tokens", "tags"),
+    "classify": ("text", "label", "series", "channels", "order", "header", "separator"),
+    "language": ("text", "separator"),
+    "tag": ("tokens", "tags", "separator"),
 }
 FILES = ("validation", "unlabelled")
 
@@ -38,6 +39,9 @@ Assign = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model that --out already holds.")]
 Validation = Annotated[
     str | None, typer.Option("--validation", help="A file to validate on; else part of the data.")
+]
+Separator = Annotated[
+    str | None, typer.Option(help="What parts the fields of a .csv or .tsv.", show_default=", or a tab")
 ]
 Core = Annotated[str | None, typer.Option(help="lstm, gru or rnn.", show_default="lstm")]
 HiddenSize = Annotated[int | None, typer.Option(help="Units a layer and direction.")]
@@ -86,12 +90,16 @@ def classify(
     ] = None,
     channels: Annotated[
         str | None,
-        typer.Option(help="Columns of the channels, with commas.", show_default="all numeric ones"),
+        typer.Option(
+            help="Columns of the channels, with commas between.",
+            show_default="all others; only those of lists, where there are some",
+        ),
     ] = None,
     order: Annotated[str | None, typer.Option(help="Column to sort the steps of a series by.")] = None,
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="Whether the first line names the columns.")
     ] = None,
+    separator: Separator = None,
     validation: Validation = None,
     unlabelled: Annotated[
         str | None, typer.Option(help="A file of text without labels, to learn word vectors from.")
@@ -121,6 +129,7 @@ def language(
     file: File,
     out: Out = None,
     text: Annotated[str | None, typer.Option(help="Column of the text, if the file is a table.")] = None,
+    separator: Separator = None,
     validation: Validation = None,
     level: Annotated[str | None, typer.Option(help="char, word or subword.", show_default="char")] = None,
     core: Core = None,
@@ -149,6 +158,7 @@ def tag(
         str | None, typer.Option(help="Column with a list of tokens.", show_default="tokens")
     ] = None,
     tags: Annotated[str | None, typer.Option(help="Column with a list of tags.", show_default="tags")] = None,
+    separator: Separator = None,
     validation: Validation = None,
     core: Core = None,
     hidden_size: HiddenSize = None,
@@ -181,6 +191,7 @@ def _begin(task: str, options: Mapping[str, Any]) -> None:
         ("--set", parse_assignments(assign)),
     ):
         refuse_unknown(values, known, source)
+        refuse_wrong_types(values, source)
         given |= values
     given |= {name: value for name, value in options.items() if value is not None}
     out = out or (Path(given["out"]) if "out" in given else None)
@@ -194,6 +205,7 @@ def _begin(task: str, options: Mapping[str, Any]) -> None:
         settings={name: value for name, value in given.items() if name in setting_names(task)},
         checksums=checksums(files),
     )
+    refuse_conflicts(run)
     _refuse_occupied(out, overwrite)
     _train(run, out, resume=False)
 
@@ -219,18 +231,12 @@ def _train(run: Run, out: Path, *, resume: bool) -> None:
     from rich.console import Console
 
     from storyline.artifact import locked, write_whole
-    from storyline.cli.estimators import build, read_examples
+    from storyline.cli.estimators import build, read_training
     from storyline.cli.progress import TrainingProgress
-    from storyline.cli.summary import print_training
+    from storyline.cli.summary import print_constant, print_training
 
     console = Console()
-    examples = read_examples(run, run.files["train"])
-    extra: dict[str, Any] = {}
-    if "validation" in run.files:
-        held_out = read_examples(run, run.files["validation"])
-        extra["validation"] = held_out.inputs if held_out.targets is None else held_out.arguments()
-    if "unlabelled" in run.files:
-        extra["unlabelled"] = read_examples(run, run.files["unlabelled"], targets=False).inputs
+    examples, extra = read_training(run)
     if examples.channels is not None:
         run = replace(run, columns=run.columns | {"channels": examples.channels})
     estimator = build(run)
@@ -248,6 +254,7 @@ def _train(run: Run, out: Path, *, resume: bool) -> None:
         estimator.save_pretrained(out, documents={FINISHED: run.to_json()})
         (out / UNFINISHED).unlink()
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    print_constant(console, estimator, examples.channel_names)
     print_training(console, estimator, run, out)
 
 
