@@ -74,5 +74,8 @@ def test_options_that_a_trained_model_does_not_read(
         assert f"{series} is a model of series of numbers and reads no --text; leave it out" in said
     said = refusal(storyline, "evaluate", language, tale, "--label", "a")
     assert "is a model of plain text and reads no --label; leave it out" in said
+    for option in (("--top-k", "2"), ("--length", "400"), ("--seed", "0")):
+        said = refusal(storyline, "generate", language, "--prompt", "the", "--suggest", "2", *option)
+        assert f"{option[0]} steers the drawing of a text, and --suggest draws none" in said
     said = refusal(storyline, "evaluate", series, sentences, "--separator", ";")
     assert "--separator is for .csv and .tsv, and " in said
