@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from storyline.cli.columns import is_delimited, is_plain, is_table, reads_series
+from storyline.cli.options import is_delimited, is_plain, is_table, reads_series
 
 if TYPE_CHECKING:
     from storyline.cli.runs import Run

@@ -30,7 +30,7 @@ def open_model(
     """
     from dataclasses import replace
 
-    from storyline.cli.columns import inherited, refuse_unread
+    from storyline.cli.options import inherited, refuse_unread
     from storyline.cli.runs import Run
     from storyline.tasks import load
 
@@ -62,8 +62,8 @@ def evaluate(
 
     from rich.console import Console
 
-    from storyline.cli.columns import reads_series
     from storyline.cli.estimators import known_labels, read_examples
+    from storyline.cli.options import reads_series
     from storyline.cli.summary import print_metrics
 
     estimator, run = open_model(model, file, threads, text=text, label=label, separator=separator)

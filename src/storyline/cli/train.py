@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from storyline.cli.columns import refuse_conflicts
 from storyline.cli.failures import fail, reported
+from storyline.cli.options import refuse_conflicts
 from storyline.cli.runs import FINISHED, UNFINISHED, Run, checksums, refuse_changed_data
 from storyline.cli.settings_file import parse_assignments, read_config, refuse_unknown, refuse_wrong_types
 

@@ -1,4 +1,4 @@
-"""Which columns a run reads from which file; an option that would not be looked at is refused."""
+"""Options: which of them a run reads from which file; one that would not be looked at is refused."""
 
 from __future__ import annotations
 
