@@ -64,6 +64,30 @@ def test_memory_writes_a_page(storyline: Command, classifier: Path, questions: P
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+def test_memory_makes_the_folder_and_counts_unknown_words(
+    storyline: Command, classifier: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new.csv"
+    new.write_text("question,kind\nwho zyzzyva river,person\nwhere city,place\n", encoding="utf-8")
+    result = storyline("memory", classifier, new, "--out", tmp_path / "new" / "report.html")
+    assert result.exit_code == 0, result.output
+    assert "1 of 5 words (20.0 %) are unknown to the model and were read as <unk>" in result.output
+    assert (tmp_path / "new" / "report.html").is_file()
+
+
+def test_nested_columns_are_kept_beside_the_answers(
+    storyline: Command, classifier: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new.jsonl"
+    new.write_text('{"question": "who", "more": {"n": [1]}}\n{"question": "where", "more": 2}\n')
+    for suffix in (".csv", ".parquet", ".jsonl"):
+        result = storyline("predict", classifier, new, "--out", tmp_path / f"answers{suffix}")
+        assert result.exit_code == 0, result.output
+    assert pl.read_csv(tmp_path / "answers.csv")["more"].to_list() == ['{"n": [1]}', "2"]
+    lines = (tmp_path / "answers.jsonl").read_text().splitlines()
+    assert [json.loads(line)["more"] for line in lines] == [{"n": [1]}, 2]
+
+
 def test_series_from_a_long_frame(storyline: Command, readings: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     columns = ("--series", "sensor", "--order", "second", "--channels", "a,b", "--label", "kind")
@@ -73,6 +97,53 @@ def test_series_from_a_long_frame(storyline: Command, readings: Path, tmp_path: 
     result = storyline("predict", out, readings, "--out", answers)
     assert result.exit_code == 0, result.output
     assert pl.read_csv(answers)["sequence"].to_list() == [f"s{number}" for number in range(20)]
+    metrics = json.loads(storyline("evaluate", out, readings, "--json").stdout)
+    assert set(metrics) == {"accuracy", "macro_f1", "loss", "n"}
+
+
+def test_a_constant_channel_is_said(storyline: Command, readings: Path, tmp_path: Path) -> None:
+    lines = readings.read_text(encoding="utf-8").splitlines()
+    rows = [lines[0] + ",flat", *(line + ",2.5" for line in lines[1:])]
+    readings.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    columns = ("--series", "sensor", "--order", "second", "--label", "kind")
+    result = storyline("train", "classify", readings, *columns, "--out", tmp_path / "model", *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "note: the channel 'flat' is 2.5 at every step of the training part" in result.output
+    assert "channel 'a'" not in result.output
+
+
+def test_a_separator(storyline: Command, questions: Path, tmp_path: Path) -> None:
+    commas = questions.read_text(encoding="utf-8")
+    (tmp_path / "bars.csv").write_text(commas.replace(",", "|"), encoding="utf-8")
+    (tmp_path / "tabs.tsv").write_text(commas.replace(",", "\t"), encoding="utf-8")
+    (tmp_path / "tabs.csv").write_text(commas.replace(",", "\t"), encoding="utf-8")
+    out = tmp_path / "model"
+    result = storyline("train", "classify", tmp_path / "bars.csv", *TEXT, "--out", out, *QUICK)
+    assert "give the separator '|'" in result.output
+    result = storyline(
+        "train", "classify", tmp_path / "bars.csv", *TEXT, "--separator", "|", "--out", out, *QUICK
+    )
+    assert result.exit_code == 0, result.output
+    found = [
+        storyline("evaluate", out, tmp_path / name, "--json", *more)
+        for name, more in {
+            "bars.csv": (),
+            "tabs.tsv": (),
+            "questions.csv": ("--separator", ","),
+            "tabs.csv": ("--separator", "\\t"),
+        }.items()
+    ]
+    assert [result.exit_code for result in found] == [0, 0, 0, 0]
+    assert len({result.stdout for result in found}) == 1
+
+
+def test_unlabelled_plain_text(storyline: Command, questions: Path, tmp_path: Path) -> None:
+    (tmp_path / "un.txt").write_text("who sails the zyzzyva river\n" * 30, encoding="utf-8")
+    more = ("--unlabelled", tmp_path / "un.txt", "--set", "max_vocabulary=100")
+    result = storyline("train", "classify", questions, *TEXT, *more, "--out", tmp_path / "model", *QUICK)
+    assert result.exit_code == 0, result.output
+    (tmp_path / "new.csv").write_text("question\nzyzzyva\n", encoding="utf-8")
+    assert "unknown" not in storyline("predict", tmp_path / "model", tmp_path / "new.csv").output
 
 
 def test_language_model_from_a_text(storyline: Command, tale: Path, tmp_path: Path) -> None:
@@ -86,9 +157,19 @@ def test_language_model_from_a_text(storyline: Command, tale: Path, tmp_path: Pa
         written.stdout
         == storyline("generate", out, "--prompt", "the cat", "--length", "20", "--seed", "1").stdout
     )
+    unknown = storyline("generate", out, "--prompt", "the cätz", "--length", "2")
+    assert "2 of 8 characters (25.0 %) are unknown" in unknown.stderr
+    assert "1 of 1 characters" in storyline("generate", out, "--prompt", "ä", "--suggest", "1").stderr
     suggestions = storyline("generate", out, "--prompt", "the ca", "--suggest", "3").stdout.splitlines()
     assert len(suggestions) == 3
     assert storyline("evaluate", out, tale).exit_code == 0
+    # A table is read by its column of text, never as the letters of its commas.
+    (tmp_path / "tale.csv").write_text("place,story\n1,the cat sat on the mat\n", encoding="utf-8")
+    refused = storyline("evaluate", out, tmp_path / "tale.csv")
+    assert refused.exit_code == 2
+    assert "name the column of its text with --text: it has 'place', 'story'" in refused.output
+    read = storyline("evaluate", out, tmp_path / "tale.csv", "--text", "story", "--json")
+    assert json.loads(read.stdout)["n"] == len("the cat sat on the mat") - 1
     assert storyline("memory", out, tale).exit_code == 0
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 from command_line import QUICK, Command
 
@@ -22,7 +23,11 @@ FILES = {
     "broken UTF-8": (b"question,kind\nwho,person\nwh\xff\xfere,place\n", "line 3"),
     "unclosed quote": (b'question,kind\nwho,person\n"where,place\n', "line 3"),
     "NUL byte": (b"question,kind\nwho,person\nwh\x00ere,place\n", "line 3"),
-    "one class only": (b"question,kind\nwho is he,person\nwho is she,person\n", "person"),
+    "one class only": (
+        b"question,kind\nwho is he,person\nwho is she,person\n",
+        "questions.csv, column 'kind': the only label is 'person'; a classifier needs at least two",
+    ),
+    "control blank": (b"question,kind\nwho,person\n\x1c,place\n", "line 3, column 'question': an empty text"),
     "empty text": (b"question,kind\nwho,person\n,place\n", "line 3"),
     "missing label": (b"question,kind\nwho,person\nwhere,\n", "line 3"),
     "field too many": (b"question,kind\nwho,person\nwhere,place,far\n", "line 3"),
@@ -130,6 +135,48 @@ def test_an_unseen_label(storyline: Command, questions: Path, model: Path, tmp_p
     assert result.exit_code == 2
     assert "time" in result.output
     assert "person" in result.output
+
+
+def test_a_label_that_only_the_validation_file_has(
+    storyline: Command, questions: Path, tmp_path: Path
+) -> None:
+    held_out = tmp_path / "held_out.csv"
+    held_out.write_text("question,kind\nwho was it,person\nwhen was it,time\n", encoding="utf-8")
+    more = ("--validation", held_out, "--out", tmp_path / "model")
+    result = storyline("train", "classify", questions, *TEXT, *more, *QUICK)
+    assert result.exit_code == 2
+    assert "held_out.csv, line 3, column 'kind': the label 'time' was not seen in training" in result.output
+    assert not (tmp_path / "model").exists()
+
+
+def test_tags_that_do_not_fit(storyline: Command, sentences: Path, tmp_path: Path) -> None:
+    new, out = tmp_path / "new.jsonl", tmp_path / "model"
+    new.write_text('{"tokens": ["the"], "tags": ["DET"]}\n{"tokens": ["the", "dog"], "tags": ["DET", "N"]}\n')
+    said = "new.jsonl, line 2, column 'tags', step 2 ('dog'): the tag 'N' was not seen in training"
+    result = storyline("train", "tag", sentences, "--validation", new, "--out", out, *QUICK)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert storyline("train", "tag", sentences, "--out", out, *QUICK).exit_code == 0
+    result = storyline("evaluate", out, new)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "reads no --text" in storyline("predict", out, new, "--text", "tokens").output
+    new.write_text('{"tokens": ["the", "the"], "tags": ["DET", "DET"]}\n')
+    result = storyline("train", "tag", new, "--out", tmp_path / "other")
+    assert "new.jsonl, column 'tags': the only tag is 'DET'; a tagger needs at least two" in result.output
+
+
+def test_a_table_that_cannot_be_handled(
+    storyline: Command, model: Path, questions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise pl.exceptions.ComputeError("no such type\n\nConsider another.")
+
+    monkeypatch.setattr("storyline.cli.predict.encoded", broken)
+    result = storyline("predict", model, questions)
+    assert result.exit_code == 2
+    assert result.output.startswith("error: the table cannot be handled: no such type; ")
+    assert len(result.output.strip().splitlines()) == 1
 
 
 def test_a_wrong_kind_of_model(storyline: Command, questions: Path, model: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from storyline.data import DataError, Table, labels, read_table, tagged, texts, token_lists
+from storyline.data import DataError, Table, labels, read_table, series, tagged, texts, token_lists
 
 
 def table(**columns: object) -> Table:
@@ -67,7 +67,7 @@ def test_wrong_column() -> None:
         table(a=["a"]).column("zzz")
 
 
-@pytest.mark.parametrize("empty", [None, "", " \t\n"])
+@pytest.mark.parametrize("empty", [None, "", " \t\n", "\x1c", "\x1f \u2003\x85\x1c"])
 def test_empty_texts_and_labels(empty: str | None) -> None:
     column = table(a=["x", empty, "y", empty])
     with pytest.raises(
@@ -99,6 +99,24 @@ def test_labels_are_written_out() -> None:
     assert labels(Table(mixed, "a"), "a") == ["1", "1", "true", "2"]
 
 
+def test_labels_of_text_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("grade\n1.5\n2.0\n")
+    assert labels(read_table(tmp_path / "a.csv"), "grade") == ["1.5", "2.0"]
+
+
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["1 a", "2"])])
+def test_categories_are_texts(tmp_path: Path, dtype: pl.DataType) -> None:
+    path = tmp_path / "a.parquet"
+    frame = pl.DataFrame({"t": pl.Series(["1 a", "2", "2"], dtype=dtype), "x": [1, 2, 3]})
+    frame.write_parquet(path)
+    read = read_table(path)
+    assert texts(read, "t") == ["1 a", "2", "2"]
+    assert token_lists(read, "t") == [["1", "a"], ["2"], ["2"]]
+    assert series(read, id="t", channels=["x"]).ids == ["1 a", "2"]
+    frame[1:].write_parquet(path)
+    assert series(read_table(path), id="x", channels=["t"]).sequences[0].tolist() == [[2]]
+
+
 @pytest.mark.parametrize("value", [0.5, float("nan"), float("inf")])
 def test_labels_with_fractions(value: float) -> None:
     with pytest.raises(DataError, match=rf"row 2, column 'a': {value} is no class"):
@@ -113,6 +131,16 @@ def test_labels_not_seen_in_training() -> None:
     assert str(caught.value) == (
         "a.parquet, row 3, column 'a': the label 'Up' was not seen in training (did you mean 'up'?); "
         "known are 'up', 'down'"
+    )
+
+
+def test_tags_not_seen_in_training() -> None:
+    rows = table(tokens=[["a"], ["b", "c"]], tags=[["X"], ["X", "Z"]])
+    assert tagged(rows, known=["X", "Z"])[1] == [["X"], ["X", "Z"]]
+    with pytest.raises(DataError) as caught:
+        tagged(rows, known=["X", "Y"])
+    assert str(caught.value) == (
+        "a.parquet, row 2, column 'tags', step 2 ('c'): the tag 'Z' was not seen in training; known are 'X', 'Y'"
     )
 
 

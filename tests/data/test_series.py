@@ -42,7 +42,7 @@ def refusal(table: Table, **options: object) -> str:
 
 
 def plain(found: Series) -> list[list[list[float]]]:
-    assert all(sequence.dtype == np.float32 for sequence in found.sequences)
+    assert all(sequence.dtype == np.float64 for sequence in found.sequences)
     return [sequence.tolist() for sequence in found.sequences]
 
 

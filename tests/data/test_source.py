@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from storyline.data import DataError, read_table, read_text
@@ -23,18 +25,45 @@ def refusal(path: object) -> str:
     return message
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    class Silent(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
+class Files(SimpleHTTPRequestHandler):
+    """The files of a folder, whole."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(tmp_path))) as httpd:
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Objects(Files):
+    """The files of a folder as an object store gives them: by ranges of bytes."""
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        data = path.read_bytes() if path.is_file() else b""
+        first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+        start = int(first) if first else max(0, len(data) - int(last))
+        part = data[start : int(last) + 1] if first else data[start:]
+        self.send_response(206 if path.is_file() else 404)
+        self.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", self.date_time_string(0))
+        self.end_headers()
+        self.wfile.write(part)
+
+
+@contextmanager
+def serving(kind: type[Files], folder: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(kind, directory=str(folder))) as httpd:
         thread = threading.Thread(target=httpd.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{httpd.server_port}"
         httpd.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    with serving(Files, tmp_path) as address:
+        yield address
 
 
 def test_text_loses_its_bom_and_its_carriage_returns(tmp_path: Path) -> None:
@@ -58,6 +87,45 @@ def test_http(tmp_path: Path, server: str) -> None:
     assert table.frame.rows() == [("hello", "1")]
     assert table.where(0) == f"{server}/a.csv.gz?version=2, line 2"
     assert "the server answers 404" in refusal(f"{server}/b.csv")
+
+
+def test_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "box").mkdir()
+    frame = pl.DataFrame({"text": ["hello", "é"], "label": ["1", "2"]})
+    frame.write_parquet(tmp_path / "box" / "a.parquet")
+    frame.write_csv(tmp_path / "box" / "a.csv")
+    (tmp_path / "box" / "b.csv.gz").write_bytes(gzip.compress((tmp_path / "box" / "a.csv").read_bytes()))
+    frame.write_ndjson(tmp_path / "box" / "a.jsonl")
+    with serving(Objects, tmp_path) as address:
+        for name, value in {
+            "ENDPOINT_URL": address,
+            "ALLOW_HTTP": "true",
+            "ACCESS_KEY_ID": "a",
+            "SECRET_ACCESS_KEY": "b",
+            "REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        for name in ("a.csv", "b.csv.gz", "a.jsonl", "a.parquet"):
+            assert read_table(f"s3://box/{name}").frame.equals(frame), name
+        for name in ("no.csv", "no.parquet"):
+            with pytest.raises(
+                DataError, match=rf"^s3://box/{name} cannot be read: .*not found.*check the addr"
+            ):
+                read_table(f"s3://box/{name}")
+    with pytest.raises(DataError, match="store it unpacked"):
+        read_table("s3://box/a.parquet.gz")
+
+
+def test_blanks_and_letters_in_an_address(tmp_path: Path, server: str) -> None:
+    (tmp_path / "a é.txt").write_text("text")
+    assert read_text(f"{server}/a é.txt") == read_text(f"{server}/a%20%C3%A9.txt") == "text"
+
+
+@pytest.mark.parametrize("address", ["http://[::1/a.csv", "http://host:port/a.csv", "http:///a.csv"])
+def test_addresses_that_are_none(address: str) -> None:
+    assert refusal(address).startswith(f"{address} ")
+    with pytest.raises(DataError, match="check"):
+        read_table(address)
 
 
 def test_an_address_that_cannot_be_read() -> None:

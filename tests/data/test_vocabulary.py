@@ -85,6 +85,30 @@ def test_constant_channel() -> None:
     np.testing.assert_allclose(Scaler().fit([rows]).transform([rows + 2])[0], 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_small_spread_on_a_large_offset(dtype: type[np.floating]) -> None:
+    noise = np.random.default_rng(0).normal(size=(2000, 1))
+    rows = (noise + 1e9).astype(dtype)
+    scaler = Scaler().fit([rows])
+    assert scaler.constant is not None
+    if dtype is np.float32:  # its steps are 64 there: what is left is rounding
+        assert scaler.constant.tolist() == [True]
+    else:
+        assert scaler.constant.tolist() == [False]
+        expected = (noise - noise.mean()) / noise.std()
+        np.testing.assert_allclose(scaler.transform([rows])[0], expected, atol=1e-5)
+
+
+def test_a_long_constant_channel_is_known_as_one() -> None:
+    rows = np.full((1_000_000, 2), 0.1)
+    rows[::2, 1] = 0.2
+    scaler = Scaler().fit([rows, rows])
+    assert scaler.constant is not None
+    assert scaler.constant.tolist() == [True, False]
+    assert scaler.mean is not None
+    assert scaler.mean[0] == 0.1
+
+
 def test_scaler_refusals() -> None:
     with pytest.raises(DataError, match="got no sequences"):
         Scaler().fit([])

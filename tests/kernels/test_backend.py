@@ -23,7 +23,10 @@ def test_auto_takes_the_native_kernels_where_they_are() -> None:
 def test_auto_falls_back_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "missing", "the native kernels are not built")
     name, reason = choose_backend("auto", lstm)
-    assert (name, reason) == ("torch", "torch has a fused operator for lstm, and the native kernels are not built")
+    assert (name, reason) == (
+        "torch",
+        "torch has a fused operator for lstm, and the native kernels are not built",
+    )
     name, reason = choose_backend("auto", gru, trace=True)
     assert name == "reference"
     assert "trace" in reason

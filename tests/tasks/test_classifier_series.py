@@ -70,6 +70,12 @@ def test_series_are_scaled_by_the_training_part() -> None:
     np.testing.assert_allclose(
         moved.predict_proba(series * [1000, 0.001] + [5000, 3]), plain.predict_proba(series), atol=0.02
     )
+    # A large offset leaves float32 no digits for what varies on it.
+    offset = np.array([1e9, -3e8])
+    moved = Classifier(**settings).fit(series.astype(np.float64) + offset, labels)
+    np.testing.assert_allclose(
+        moved.predict_proba(list(series + offset)), plain.predict_proba(series), atol=1e-3
+    )
     training = np.zeros((20, 4, 1))
     training[:10] = 3
     model = Classifier(**settings).fit(

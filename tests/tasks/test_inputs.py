@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from storyline.tasks.inputs import check_ragged, kind_of
+from storyline.tasks.inputs import check_array, check_ragged, kind_of
 from storyline.tasks.labels import encode_labels, labels_from_document, labels_to_document
 from storyline.tasks.probe import long_tails
 from storyline.tasks.settings import LanguageModelSettings, check_settings
@@ -36,10 +36,17 @@ def test_kind_of(X: Any, kind: str) -> None:
     assert kind_of(X) == kind
 
 
-def test_ragged_series_become_float32_of_two_axes() -> None:
-    series = check_ragged([[1, 2, 3], torch.tensor([4.0])], None)
-    assert [item.shape for item in series] == [(3, 1), (1, 1)]
-    assert {item.dtype for item in series} == {np.dtype("float32")}
+def test_ragged_series_become_floats_of_two_axes() -> None:
+    series = check_ragged([[1, 2, 3], torch.tensor([4.0]), np.array([5], dtype=np.uint8)], None)
+    assert [item.shape for item in series] == [(3, 1), (1, 1), (1, 1)]
+    # Whole numbers of 64 bits need float64, those of 8 don't.
+    assert [item.dtype for item in series] == [np.float64, np.float32, np.float32]
+
+
+@pytest.mark.parametrize("check", [check_ragged, check_array])
+def test_what_float32_cannot_hold_is_refused(check: Any) -> None:
+    with pytest.raises(ValueError, match=r"X\[0\] holds -1e\+300 at step 1, channel 0; use another unit"):
+        check(np.array([[[0.0], [-1e300]]]), None)
 
 
 @pytest.mark.parametrize("labels", [["b", "a"], [3, -1], [True, False], [2.0, 1.0]])

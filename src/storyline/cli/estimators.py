@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from storyline.cli.options import is_delimited, is_plain, is_table, reads_series
 from storyline.cli.settings_file import refuse_unknown
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 class Examples:
     """What a file holds for a task: inputs, targets (None where the file has none), and the table it came from.
 
-    `names` are the identifiers of the sequences of a long frame, `channels` the columns that its numbers came from.
+    `names` are the identifiers of the sequences of a long frame, `channels` the columns that its numbers came from,
+    `channel_names` one name a channel (several channels may come from one column of lists).
     """
 
     inputs: Any
@@ -27,6 +29,7 @@ class Examples:
     table: Table | None = None
     names: list[str] | None = None
     channels: list[str] | None = None
+    channel_names: Sequence[str] = ()
 
     def arguments(self) -> tuple[Any, ...]:
         """What `fit` and `evaluate` take."""
@@ -51,9 +54,45 @@ def build(run: Run) -> Any:
 
 
 def known_labels(estimator: Any) -> list[str] | None:
-    """The labels of a classifier as a file spells them; None where the task has none."""
-    classes = getattr(estimator, "classes_", None)
-    return None if classes is None else [str(label) for label in classes]
+    """The labels of a classifier or the tags of a tagger, as a file spells them; None where the task has none."""
+    for name in ("classes_", "tags_"):
+        if hasattr(estimator, name):
+            return [str(label) for label in getattr(estimator, name)]
+    return None
+
+
+def read_training(run: Run) -> tuple[Examples, dict[str, Any]]:
+    """The examples of a run, and its other files as arguments of `fit`.
+
+    What `fit` could only refuse by its place in memory is refused here, with file and column: a single class, and
+    labels of the validation file that the training file has not.
+    """
+    examples = read_examples(run, run.files["train"])
+    known = _classes(run, examples)
+    extra: dict[str, Any] = {}
+    if "validation" in run.files:
+        held_out = read_examples(run, run.files["validation"], known=known)
+        extra["validation"] = held_out.inputs if held_out.targets is None else held_out.arguments()
+    if "unlabelled" in run.files:
+        source = run.files["unlabelled"]
+        # A plain text has one column, whatever that of the training file is called.
+        columns = run.columns | ({"text": "text"} if is_plain(source) else {})
+        extra["unlabelled"] = read_examples(replace(run, columns=columns), source, targets=False).inputs
+    return examples, extra
+
+
+def _classes(run: Run, examples: Examples) -> list[str] | None:
+    if examples.targets is None:
+        return None
+    tagger = run.task == "tag"
+    found = {tag for row in examples.targets for tag in row} if tagger else set(examples.targets)
+    if len(found) == 1:
+        what, column, task = ("tag", "tags", "a tagger") if tagger else ("label", "label", "a classifier")
+        raise ValueError(
+            f"{run.files['train']}, column {run.columns.get(column, column)!r}: the only {what} is "
+            f"{found.pop()!r}; {task} needs at least two"
+        )
+    return sorted(found)
 
 
 def read_examples(
@@ -66,22 +105,32 @@ def read_examples(
     """
     if run.task == "language":
         return _language(run, source)
-    from storyline.data import read_table
-
-    table = read_table(source, header=run.columns.get("header", True))
+    table = _table(run, source)
     if run.task == "tag":
-        return _tagged(run, table, targets)
-    if "series" in run.columns or "channels" in run.columns:
+        return _tagged(run, table, targets, known)
+    if reads_series(run):
         return _series(run, table, targets, known)
     return _texts(run, table, targets, known)
 
 
+def _table(run: Run, source: str) -> Table:
+    from storyline.data import read_table
+
+    separator = run.columns.get("separator") if is_delimited(source) else None
+    # In a shell a tab is hard to type.
+    separator = separator.replace("\\t", "\t") if separator is not None else None
+    return read_table(source, header=run.columns.get("header", True), separator=separator)
+
+
 def _language(run: Run, source: str) -> Examples:
-    from storyline.data import read_table, read_text, texts
+    from storyline.data import read_text, texts
 
     if "text" in run.columns:
-        table = read_table(source)
+        table = _table(run, source)
         return Examples(texts(table, run.columns["text"]), None, "tokens", table)
+    if is_table(source):
+        columns = ", ".join(map(repr, _table(run, source).frame.columns))
+        raise ValueError(f"{source} is a table; name the column of its text with --text: it has {columns}")
     return Examples(read_text(source), None, "tokens")
 
 
@@ -93,31 +142,40 @@ def _texts(run: Run, table: Table, targets: bool, known: Collection[str] | None)
     return Examples(inputs, wanted, "sequences", table)
 
 
-def _tagged(run: Run, table: Table, targets: bool) -> Examples:
+def _tagged(run: Run, table: Table, targets: bool, known: Collection[str] | None) -> Examples:
     from storyline.data import tagged, token_lists
 
     tokens = run.columns.get("tokens", "tokens")
     if not targets:
         return Examples(token_lists(table, tokens), None, "sentences", table)
-    return Examples(*tagged(table, tokens, run.columns.get("tags", "tags")), "sentences", table)
+    tags = run.columns.get("tags", "tags")
+    return Examples(*tagged(table, tokens, tags, known=known), "sentences", table)
 
 
 def _series(run: Run, table: Table, targets: bool, known: Collection[str] | None) -> Examples:
     from storyline.data import labels, series
+    from storyline.data.numbers import is_nested
 
     columns = run.columns
     channels = columns.get("channels")
+    channels = channels.split(",") if isinstance(channels, str) else channels
+    if "series" not in columns and not any(is_nested(table.column(name)) for name in channels or ()):
+        raise ValueError(
+            f"{table.path}: which rows make one sequence? name the column that tells with --series; "
+            f"the columns are {', '.join(map(repr, table.frame.columns))}"
+        )
     label = columns.get("label", "label")
     if targets and known is not None:
         labels(table, label, known=known)
     found = series(
         table,
         id=columns.get("series"),
-        channels=channels.split(",") if isinstance(channels, str) else channels,
+        channels=channels,
         order=columns.get("order"),
         label=label if targets else None,
     )
     long = "series" in columns
     # Of a nested table the channels of a cell are numbered; its own columns are what can be asked for again.
     taken = found.channels if long and channels is None else channels
-    return Examples(found.sequences, found.labels, "sequences", table, found.ids if long else None, taken)
+    ids = found.ids if long else None
+    return Examples(found.sequences, found.labels, "sequences", table, ids, taken, found.channels)

@@ -36,12 +36,19 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except (ValueError, OSError, KeyboardInterrupt) as problem:
+        except _refusals() as problem:
             if os.environ.get("STORYLINE_TRACEBACK"):
                 raise
             _explain(problem)
 
     return guarded
+
+
+def _refusals() -> tuple[type[BaseException], ...]:
+    """What is no defect of ours; polars' own among them, where it was loaded."""
+    polars = sys.modules.get("polars")
+    tables = () if polars is None else (polars.exceptions.PolarsError,)
+    return (ValueError, OSError, KeyboardInterrupt, *tables)
 
 
 def _explain(problem: BaseException) -> NoReturn:
@@ -61,4 +68,7 @@ def _explain(problem: BaseException) -> NoReturn:
         if problem.errno == errno.ENOSPC:
             fail(f"the disk is full{where}; free some space and run the command again")
         fail(f"{problem.strerror or problem}{where}")
+    if not isinstance(problem, ValueError):
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+        fail(f"the table cannot be handled: {reason}; leave the column out, or change its type")
     fail(str(problem))

@@ -12,6 +12,7 @@ from storyline.cli.failures import fail, reported
 
 @reported
 def generate(
+    context: typer.Context,
     model: Model,
     prompt: Annotated[str, typer.Option(help="The text to go on from.")] = "",
     length: Annotated[int, typer.Option(help="Tokens to add: characters, words or byte-pairs.")] = 400,
@@ -31,14 +32,30 @@ def generate(
     threads: Threads = None,
 ) -> None:
     """Continue a text, or suggest its next token."""
-    estimator, run = open_model(model, threads)
+    from rich.console import Console
+
+    from storyline.cli.summary import print_unknown
+
+    estimator, run = open_model(model, threads=threads)
     if run.task != "language":
         fail(f"{model} is a {run.task} model; generate wants one from `storyline train language`")
     if suggest is not None:
+        _refuse_drawing(context)
         for token, probability in estimator.suggest(prompt, k=suggest):
             typer.echo(f"{probability:7.4f}  {token!r}")
-        return
-    text = estimator.generate(
-        prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-    )
-    typer.echo(text)
+    else:
+        text = estimator.generate(
+            prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        )
+        typer.echo(text)
+    print_unknown(Console(stderr=True), estimator)
+
+
+def _refuse_drawing(context: typer.Context) -> None:
+    """Nothing is drawn for a list of suggestions, so what steers the drawing would be looked at by nobody."""
+    for name in ("length", "temperature", "top_k", "top_p", "seed"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            fail(
+                f"--{name.replace('_', '-')} steers the drawing of a text, and --suggest draws none; leave it out"
+            )

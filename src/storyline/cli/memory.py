@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from storyline.cli.evaluate import Label, Model, Text, Threads, open_model
+from storyline.cli.evaluate import Label, Model, Separator, Text, Threads, open_model
 from storyline.cli.failures import reported
+from storyline.cli.output import refuse_place, writing
 
 
 @reported
@@ -20,20 +21,27 @@ def memory(
     out: Annotated[Path | None, typer.Option(help="Write a self-contained page with the pictures.")] = None,
     text: Text = None,
     label: Label = None,
+    separator: Separator = None,
     threads: Threads = None,
 ) -> None:
     """Measure how far back a trained model remembers, and how much of it it uses."""
     from rich.console import Console
 
     from storyline.cli.estimators import known_labels, read_examples
+    from storyline.cli.summary import print_unknown
     from storyline.memory import measure
 
+    if out is not None:
+        refuse_place(out)
     console = Console()
-    estimator, run = open_model(model, threads, text=text, label=label)
+    estimator, run = open_model(model, file, threads, text=text, label=label, separator=separator)
     examples = read_examples(run, file, known=known_labels(estimator))
     with console.status("measuring how far back the model remembers"):
         report = measure(estimator.memory_probe(*examples.arguments()))
     console.print(report.table(), highlight=False, soft_wrap=True)
     if out is not None:
-        report.write_html(out, title=f"Memory of {model.name} on {Path(file).name}")
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            report.write_html(out, title=f"Memory of {model.name} on {Path(file).name}")
         console.print(f"pictures in {out}", highlight=False)
+    print_unknown(Console(stderr=True), estimator)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from storyline.cli.failures import fail
 from storyline.cli.runs import FINISHED, UNFINISHED, Run
@@ -36,19 +35,13 @@ def carry_out(run: Run, out: Path, *, resume: bool, overwrite: bool) -> None:
     from rich.console import Console
 
     from storyline.artifact import locked
-    from storyline.cli.estimators import build, read_examples
+    from storyline.cli.estimators import build, read_training
     from storyline.cli.progress import TrainingProgress
-    from storyline.cli.summary import print_training
+    from storyline.cli.summary import print_constant, print_training
     from storyline.training import find_run, remove_checkpoints
 
     console = Console()
-    examples = read_examples(run, run.files["train"])
-    extra: dict[str, Any] = {}
-    if "validation" in run.files:
-        held_out = read_examples(run, run.files["validation"])
-        extra["validation"] = held_out.inputs if held_out.targets is None else held_out.arguments()
-    if "unlabelled" in run.files:
-        extra["unlabelled"] = read_examples(run, run.files["unlabelled"], targets=False).inputs
+    examples, extra = read_training(run)
     if examples.channels is not None:
         run = replace(run, columns=run.columns | {"channels": examples.channels})
     estimator = build(run)
@@ -66,6 +59,7 @@ def carry_out(run: Run, out: Path, *, resume: bool, overwrite: bool) -> None:
         estimator.save_pretrained(out, documents={FINISHED: run.located().to_json()})
         (out / UNFINISHED).unlink()
         remove_checkpoints(out)
+    print_constant(console, estimator, examples.channel_names)
     print_training(console, estimator, run, out)
 
 

@@ -8,6 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_TEXTS = frozenset(
+    ("text", "label", "series", "order", "separator", "tokens", "tags", "validation", "unlabelled", "out")
+)
+
 
 def read_config(path: Path) -> dict[str, Any]:
     """The top-level keys of a TOML file."""
@@ -38,6 +42,28 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def refuse_wrong_types(settings: Mapping[str, Any], source: str) -> None:
+    """Raise ValueError where a file, a column or `header` is not what its option would be.
+
+    The estimator's own settings are checked by the estimator.
+    """
+    for name, value in settings.items():
+        if name in _TEXTS and not (isinstance(value, str) and value):
+            wanted = f'a text was wanted, such as {name} = "..."'
+        elif name == "channels" and not _is_names(value):
+            wanted = 'names of columns were wanted, such as channels = "a,b"'
+        elif name == "header" and not isinstance(value, bool):
+            wanted = "true or false was wanted"
+        else:
+            continue
+        raise ValueError(f"{source} has {name} = {value!r}; {wanted}, or leave it out")
+
+
+def _is_names(value: Any) -> bool:
+    names = value if isinstance(value, list) else [value]
+    return bool(names) and all(isinstance(name, str) and name for name in names)
 
 
 def refuse_unknown(settings: Mapping[str, Any], known: Collection[str], source: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,33 @@ def print_metrics(console: Console, title: str, metrics: Mapping[str, Any]) -> N
     console.print(table)
 
 
-def print_unknown(console: Console, unknown: int, total: int, unit: str = "words") -> None:
-    """Unknown units become <unk>; nothing silent."""
+def print_unknown(console: Console, estimator: Any) -> None:
+    """Of what the estimator last read, unknown words became <unk>; nothing silent."""
+    unknown, total = estimator.unknown_
+    unit = {"char": "characters", "subword": "subwords"}.get(getattr(estimator, "level", "word"), "words")
     if unknown:
         share = 100 * unknown / max(total, 1)
         console.print(
-            f"{unknown:,} of {total:,} {unit} ({share:.1f} %) are unknown to the model and were read as <unk>"
+            f"{unknown:,} of {total:,} {unit} ({share:.1f} %) are unknown to the model and were read as <unk>",
+            highlight=False,
+            soft_wrap=True,
         )
+
+
+def print_constant(console: Console, estimator: Any, names: Sequence[str]) -> None:
+    """Channels of which a model of series learned nothing, because they did not vary in its training part."""
+    scaler = getattr(getattr(estimator, "reader_", None), "scaler", None)
+    if scaler is None or scaler.constant is None:
+        return
+    for name, constant, value in zip(names, scaler.constant, scaler.mean, strict=True):
+        if constant:
+            console.print(
+                f"note: the channel {name!r} is {value:.10g} at every step of the training part, so nothing was "
+                "learned from it",
+                style="yellow",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def print_training(console: Console, estimator: Any, run: Run, out: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from storyline.cli.failures import fail, reported
+from storyline.cli.options import refuse_conflicts
 from storyline.cli.run_folder import carry_out, refuse_occupied
 from storyline.cli.runs import Run, checksums, column_fault, refuse_changed_data
-from storyline.cli.settings_file import parse_assignments, read_config, refuse_unknown
+from storyline.cli.settings_file import parse_assignments, read_config, refuse_unknown, refuse_wrong_types
 
 app = typer.Typer(
     help="Train a model from a file: classify, language or tag; or go on with --resume.",
@@ -22,9 +23,9 @@ app = typer.Typer(
 
 # The columns and files that each task's parser knows; in a --config file they stand beside the settings.
 COLUMNS = {
-    "classify": ("text", "label", "series", "channels", "order", "header"),
-    "language": ("text",),
-    "tag": ("tokens", "tags"),
+    "classify": ("text", "label", "series", "channels", "order", "header", "separator"),
+    "language": ("text", "separator"),
+    "tag": ("tokens", "tags", "separator"),
 }
 FILES = ("validation", "unlabelled")
 
@@ -37,6 +38,9 @@ Assign = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model that --out already holds.")]
 Validation = Annotated[
     str | None, typer.Option("--validation", help="A file to validate on; else part of the data.")
+]
+Separator = Annotated[
+    str | None, typer.Option(help="What parts the fields of a .csv or .tsv.", show_default=", or a tab")
 ]
 Core = Annotated[str | None, typer.Option(help="lstm, gru or rnn.", show_default="lstm")]
 HiddenSize = Annotated[int | None, typer.Option(help="Units a layer and direction.")]
@@ -85,12 +89,16 @@ def classify(
     ] = None,
     channels: Annotated[
         str | None,
-        typer.Option(help="Columns of the channels, with commas.", show_default="all numeric ones"),
+        typer.Option(
+            help="Columns of the channels, with commas between.",
+            show_default="all others; only those of lists, where there are some",
+        ),
     ] = None,
     order: Annotated[str | None, typer.Option(help="Column to sort the steps of a series by.")] = None,
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="Whether the first line names the columns.")
     ] = None,
+    separator: Separator = None,
     validation: Validation = None,
     unlabelled: Annotated[
         str | None, typer.Option(help="A file of text without labels, to learn word vectors from.")
@@ -120,6 +128,7 @@ def language(
     file: File,
     out: Out = None,
     text: Annotated[str | None, typer.Option(help="Column of the text, if the file is a table.")] = None,
+    separator: Separator = None,
     validation: Validation = None,
     level: Annotated[str | None, typer.Option(help="char, word or subword.", show_default="char")] = None,
     core: Core = None,
@@ -148,6 +157,7 @@ def tag(
         str | None, typer.Option(help="Column with a list of tokens.", show_default="tokens")
     ] = None,
     tags: Annotated[str | None, typer.Option(help="Column with a list of tags.", show_default="tags")] = None,
+    separator: Separator = None,
     validation: Validation = None,
     core: Core = None,
     hidden_size: HiddenSize = None,
@@ -180,6 +190,7 @@ def _begin(task: str, options: Mapping[str, Any]) -> None:
         ("--set", parse_assignments(assign)),
     ):
         refuse_unknown(values, known, source)
+        refuse_wrong_types(values, source)
         given |= values
     given |= {name: value for name, value in options.items() if value is not None}
     out = out or (Path(str(given["out"])) if "out" in given else None)
@@ -196,5 +207,6 @@ def _begin(task: str, options: Mapping[str, Any]) -> None:
         settings={name: value for name, value in given.items() if name in setting_names(task)},
         checksums=checksums(files),
     )
+    refuse_conflicts(run)
     refuse_occupied(out, overwrite)
     carry_out(run, out, resume=False, overwrite=overwrite)

@@ -10,17 +10,16 @@ import polars as pl
 from storyline.data.source import DataError, nearest
 from storyline.data.table import Table
 
+# All that Python holds for a blank: polars leaves the separators U+001C to U+001F standing when it strips.
+_BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if letter.isspace())
+
 
 def texts(table: Table, column: str) -> list[str]:
     """The texts of a column; DataError for one that is null, empty, blank, or no text."""
     values = table.column(column)
-    if values.dtype == pl.String:
-        _refuse(
-            table,
-            column,
-            values.is_null() | (values.str.strip_chars() == ""),
-            "an empty text; fill it in, or remove the row",
-        )
+    if is_text(values):
+        values = values.cast(pl.String)
+        _refuse(table, column, _blank(values), "an empty text; fill it in, or remove the row")
         return values.to_list()
     if values.dtype != pl.Object:
         raise DataError(
@@ -30,30 +29,43 @@ def texts(table: Table, column: str) -> list[str]:
 
 
 def labels(table: Table, column: str, *, known: Collection[str] | None = None) -> list[str]:
-    """The labels of a column as text: `"007"` stays `"007"`, whole numbers and truth values are written out.
+    """The labels of a column as text: whole numbers and truth values are written out, texts stay as they are.
+
+    All columns of CSV and TSV are text, so there `"007"` stays `"007"`, and `"1.5"` is a label like any other:
+    only its owner knows whether it is a grade or a measurement. In Parquet and JSONL, which have numbers, one
+    with a fraction is no class.
 
     known: the labels seen in training, where others are to be refused.
-    DataError, with the line, for a label that is missing or not known, and for numbers with a fraction, which
-    are no classes.
+    DataError, with the line, for a label that is missing or not known, and for a number with a fraction.
     """
     found = _labels(table, column)
     if known is not None:
         for row, label in enumerate(found):
             if label not in known:
-                names = ", ".join(map(repr, list(known)[:10])) + (", ..." if len(known) > 10 else "")
-                raise DataError(
-                    f"{table.where(row, column)}: the label {label!r} was not seen in training"
-                    f"{nearest(label, known)}; known are {names}"
-                )
+                raise DataError(f"{table.where(row, column)}: the label {_unseen(label, known)}")
     return found
+
+
+def is_text(values: pl.Series) -> bool:
+    """Whether cells hold text, be it as categories (Parquet)."""
+    return values.dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _unseen(label: str, known: Collection[str]) -> str:
+    names = ", ".join(map(repr, list(known)[:10])) + (", ..." if len(known) > 10 else "")
+    return f"{label!r} was not seen in training{nearest(label, known)}; known are {names}"
+
+
+def _blank(texts: pl.Series) -> pl.Series:
+    return texts.is_null() | (texts.str.strip_chars(_BLANKS) == "")
 
 
 def _labels(table: Table, column: str) -> list[str]:
     values = table.column(column)
     missing = "no label; fill it in, or remove the row"
-    if values.dtype in (pl.String, pl.Categorical, pl.Enum):
+    if is_text(values):
         values = values.cast(pl.String)
-        _refuse(table, column, values.is_null() | (values.str.strip_chars() == ""), missing)
+        _refuse(table, column, _blank(values), missing)
         return values.to_list()
     _refuse(table, column, values.is_null(), missing)
     if values.dtype.is_integer() or values.dtype == pl.Boolean or values.dtype.is_temporal():
@@ -64,21 +76,29 @@ def _labels(table: Table, column: str) -> list[str]:
 def token_lists(table: Table, column: str = "tokens") -> list[list[str]]:
     """The tokens of each row: a column of lists, or a text column split on blanks."""
     values = table.column(column)
-    if values.dtype == pl.String:
+    if is_text(values):
         return [text.split() for text in texts(table, column)]
     return _each(table, column, values, _tokens)
 
 
 def tagged(
-    table: Table, tokens: str = "tokens", tags: str = "tags"
+    table: Table, tokens: str = "tokens", tags: str = "tags", *, known: Collection[str] | None = None
 ) -> tuple[list[list[str]], list[list[str]]]:
-    """Tokens and tags of each row; DataError with the line where there are not as many of both."""
+    """Tokens and tags of each row; DataError with the line where there are not as many of both.
+
+    known: the tags seen in training, where others are to be refused.
+    """
     token_rows, tag_rows = token_lists(table, tokens), token_lists(table, tags)
     for row, (words, marks) in enumerate(zip(token_rows, tag_rows, strict=True)):
         if len(words) != len(marks):
             raise DataError(
                 f"{table.where(row, tags)}: {len(marks)} tags for {len(words)} tokens; give each token one tag"
             )
+        if known is not None:
+            for step, (word, mark) in enumerate(zip(words, marks, strict=True), 1):
+                if mark not in known:
+                    place = f"{table.where(row, tags)}, step {step} ({shown(word)})"
+                    raise DataError(f"{place}: the tag {_unseen(mark, known)}")
     return token_rows, tag_rows
 
 

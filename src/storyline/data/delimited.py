@@ -6,7 +6,9 @@ import csv
 import io
 import re
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import polars as pl
@@ -15,10 +17,21 @@ from numpy.typing import NDArray
 from storyline.data.source import DataError, line_of
 from storyline.data.table import Table, separator_hint
 
-# The csv module's own limit, 128 KiB a field, would refuse long texts.
-csv.field_size_limit(sys.maxsize)
+_LIMIT = threading.Lock()
 
 
+@contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    """Lift the csv module's limit, 128 KiB a field, which is one for the whole process, and put it back."""
+    with _LIMIT:
+        before = csv.field_size_limit(sys.maxsize)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
+
+
+@_fields_of_any_length()
 def read_delimited(name: str, data: bytes, *, separator: str, quoting: bool, header: bool) -> Table:
     """A table of text columns from checked bytes (UTF-8, no NUL, no BOM).
 

@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from storyline.data.columns import shown
+from storyline.data.columns import is_text, shown
 from storyline.data.source import DataError
 from storyline.data.table import Table
 
-Array = NDArray[np.float32]
+# As precise as the file: the scaler needs all digits of a channel that varies little on a large offset.
+Array = NDArray[np.float64]
 
 
 def is_nested(values: pl.Series) -> bool:
@@ -81,18 +82,18 @@ def _step(table: Table, column: str, step: int, ends: NDArray[np.int64]) -> str:
 
 
 def _cast(values: pl.Series) -> tuple[Array, int | None]:
-    """The values as float32, and the first place that is no finite number."""
+    """The values, and the first place that is no finite number of float32, in which models compute."""
     if values.dtype == pl.Object:
         values = pl.Series(values.name, values.to_list(), dtype=pl.Float64, strict=False)
-    elif values.dtype == pl.String:
-        values = values.str.strip_chars().cast(pl.Float64, strict=False)
+    elif is_text(values):
+        values = values.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
     elif values.dtype.is_numeric():
         values = values.cast(pl.Float64)
     else:
-        return np.zeros(0, dtype=np.float32), 0
+        return np.zeros(0), 0
     exact = values.fill_null(np.nan).to_numpy()
     bad = np.flatnonzero(~(np.abs(exact) <= np.finfo(np.float32).max))
-    return (np.zeros(0, dtype=np.float32), int(bad[0])) if len(bad) else (exact.astype(np.float32), None)
+    return (np.zeros(0), int(bad[0])) if len(bad) else (exact, None)
 
 
 def _complaint(value: Any) -> str:

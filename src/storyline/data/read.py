@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 import polars as pl
@@ -11,10 +12,21 @@ import polars as pl
 from storyline.data.conll import read_conll, read_conllu
 from storyline.data.delimited import read_delimited
 from storyline.data.jsonl import read_jsonl
-from storyline.data.source import DataError, checked_bytes, nearest, read_bytes
+from storyline.data.source import (
+    DataError,
+    checked_bytes,
+    is_stored,
+    nearest,
+    read_bytes,
+    scheme_of,
+    unreadable,
+)
 from storyline.data.table import Table
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".txt", ".conllu", ".conll")
+DELIMITED = (".csv", ".tsv")
+# The formats with columns of the user's own naming.
+TABLES = (*DELIMITED, ".parquet", ".jsonl", ".ndjson")
+SUFFIXES = (*TABLES, ".txt", ".conllu", ".conll")
 
 
 def read_table(
@@ -41,11 +53,11 @@ def read_table(
     Raises DataError with file, line and column.
     """
     name = str(path)
-    suffix = _suffix(name)
+    suffix = _known_suffix(name)
     if suffix == ".parquet":
         return _read_parquet(name)
     data = checked_bytes(name, read_bytes(path))
-    if suffix in (".csv", ".tsv"):
+    if suffix in DELIMITED:
         if separator is not None and (len(separator.encode()) != 1 or separator in '"\r\n'):
             raise DataError(f"separator is {separator!r}; it must be one ASCII character, such as ';'")
         separator = separator or ("," if suffix == ".csv" else "\t")
@@ -57,10 +69,16 @@ def read_table(
     return (read_conllu if suffix == ".conllu" else read_conll)(name, data, tags)
 
 
-def _suffix(name: str) -> str:
-    path = urlsplit(name).path if "://" in name else name
-    plain = path[:-3] if path.lower().endswith(".gz") else path
-    suffix = Path(plain).suffix.lower()
+def suffix_of(path: str | Path) -> str:
+    """`".csv"` of `"a/b.CSV.gz"` and of `"https://a/b.csv?version=2"`."""
+    name = str(path)
+    inner = urlsplit(name).path if scheme_of(name) else name
+    plain = inner[:-3] if inner.lower().endswith(".gz") else inner
+    return Path(plain).suffix.lower()
+
+
+def _known_suffix(name: str) -> str:
+    suffix = suffix_of(name)
     if suffix not in SUFFIXES:
         if "://" not in name and Path(name).is_dir():
             raise DataError(f"{name} is a folder; give one of the files in it")
@@ -72,10 +90,17 @@ def _suffix(name: str) -> str:
 
 
 def _read_parquet(name: str) -> Table:
-    data = read_bytes(name)
+    stored = is_stored(name)
+    if stored and name.lower().endswith(".gz"):
+        raise DataError(
+            f"{name} is Parquet in gzip, which is not read from an object store; store it unpacked"
+        )
+    source: str | IO[bytes] = name if stored else io.BytesIO(read_bytes(name))
     try:
-        frame = pl.read_parquet(io.BytesIO(data))
+        frame = pl.read_parquet(source)
     except (pl.exceptions.PolarsError, OSError) as error:
+        if stored:
+            raise unreadable(name, error) from None
         reason = str(error).splitlines()[0]
         raise DataError(f"{name} is not a sound Parquet file ({reason}); write it again") from None
     if not frame.height:

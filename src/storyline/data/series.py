@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from storyline.data.columns import labels, shown
+from storyline.data.columns import is_text, labels, shown
 from storyline.data.numbers import Array, is_nested, nested_numbers, numbers
 from storyline.data.source import DataError
 from storyline.data.table import Table
@@ -18,7 +18,7 @@ from storyline.data.table import Table
 class Series(NamedTuple):
     """Sequences in the order of their first rows.
 
-    sequences: (time, channels) float32 each.
+    sequences: (time, channels) float64 each.
     labels: one a sequence, or None.
     ids: one a sequence; the number of the row, from 1, where there is no id column.
     channels: the names of the channels.
@@ -153,8 +153,8 @@ def _one_label(table: Table, label: str, numbered: NDArray[np.int64], firsts: ND
 def _places(table: Table, order: str) -> NDArray[Any]:
     """Where each row stands in time: numbers, dates, or texts that are one or the other."""
     values = table.frame[order]
-    if values.dtype == pl.String:
-        values = _places_of_texts(values.str.strip_chars())
+    if is_text(values):
+        values = _places_of_texts(values.cast(pl.String).str.strip_chars())
     wanted = "a number or an ISO date (2024-05-31, 2024-05-31 12:00:00)"
     if not (values.dtype.is_numeric() or values.dtype.is_temporal()):
         row = _odd_one(table.frame[order])
@@ -188,9 +188,9 @@ def _places_of_texts(texts: pl.Series) -> pl.Series:
 
 def _odd_one(values: pl.Series) -> int:
     """The first row that is neither number nor date, where most are; row 0 where none is."""
-    if values.dtype != pl.String:
+    if not is_text(values):
         return 0
-    texts = values.str.strip_chars()
+    texts = values.cast(pl.String).str.strip_chars()
     castable = [
         texts.cast(pl.Float64, strict=False).is_not_null(),
         texts.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).is_not_null(),

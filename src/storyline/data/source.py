@@ -5,20 +5,25 @@ from __future__ import annotations
 import codecs
 import difflib
 import gzip
+import http.client
+import string
 import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import polars as pl
 
 _BLOCK = 1 << 20
 # What a file really is when its first bytes say so, and what its owner should do about it.
 _SIGNATURES = (
-    (b"\x1f\x8b", "is compressed with gzip; end its name in .gz"),
-    (b"PAR1", "is a Parquet file; end its name in .parquet"),
+    (b"\x1f\x8b", "is compressed with gzip; end its name in .gz, or unpack it where it ends so already"),
+    (
+        b"PAR1",
+        "is a Parquet file, which holds a table and no text; end its name in .parquet, and name its column of text",
+    ),
     (b"PK\x03\x04", "is a zip archive or an Excel workbook; unpack it, or export the sheet as CSV (UTF-8)"),
     (b"\xff\xfe", "is UTF-16; save it as UTF-8"),
     (b"\xfe\xff", "is UTF-16; save it as UTF-8"),
@@ -43,7 +48,7 @@ def read_bytes(path: str | Path) -> bytes:
     Raises DataError for a file that is missing, unreadable, empty, a folder, or a broken `.gz`.
     """
     name = str(path)
-    scheme = urlsplit(name).scheme if "://" in name else ""
+    scheme = scheme_of(name)
     if scheme in ("", "file"):
         data = _local_bytes(name, Path(unquote(urlsplit(name).path)) if scheme else Path(name))
     elif scheme in ("http", "https"):
@@ -55,6 +60,25 @@ def read_bytes(path: str | Path) -> bytes:
     if not data:
         raise DataError(f"{name} is empty; give a file that holds data")
     return data
+
+
+def scheme_of(name: str) -> str:
+    """`"https"` or `"s3"` of a URI, `""` of a local path; DataError for an address that is none."""
+    try:
+        return urlsplit(name).scheme if "://" in name else ""
+    except ValueError as error:
+        raise DataError(f"{name} is no address that can be read: {error}; check it") from None
+
+
+def is_stored(name: str) -> bool:
+    """Whether a name is in an object store (s3, gs, az, hf), of which polars has the clients."""
+    return scheme_of(name) not in ("", "file", "http", "https")
+
+
+def unreadable(name: str, error: Exception) -> DataError:
+    """What polars says about an address, in one sentence."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return DataError(f"{name} cannot be read: {reason}; check the address")
 
 
 def read_text(path: str | Path) -> str:
@@ -126,24 +150,26 @@ def _local_bytes(name: str, path: Path) -> bytes:
 
 
 def _web_bytes(name: str) -> bytes:
+    # Blanks and letters beyond ASCII, as a browser's address line takes them; what is quoted already stays.
+    address = quote(name, safe=string.punctuation)
     try:
-        with urllib.request.urlopen(name) as answer:
+        with urllib.request.urlopen(address) as answer:
             data: bytes = answer.read()
     except urllib.error.HTTPError as error:
         code = error.code
         error.close()
         raise DataError(f"{name} cannot be fetched: the server answers {code}; check the address") from None
-    except OSError as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(f"{name} cannot be fetched: {error}; check the address and the network") from None
     return data
 
 
 def _cloud_bytes(name: str) -> bytes:
-    # polars carries its own clients for object stores (s3, gs, az, hf) and unpacks .gz by itself.
+    # polars unpacks .gz by itself.
     try:
         lines = pl.read_lines(name).to_series()
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise DataError(f"{name} cannot be read: {str(error).splitlines()[0]}; check the address") from None
+        raise unreadable(name, error) from None
     if not lines.len():
         raise DataError(f"{name} is empty; give a file that holds data")
     return "\n".join(lines.to_list()).encode()

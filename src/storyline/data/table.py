@@ -46,5 +46,5 @@ def separator_hint(columns: Sequence[str]) -> str:
     if len(columns) == 1:
         for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
             if mark in columns[0]:
-                return f" (the fields seem to be parted by {word}: read with separator={mark!r})"
+                return f" (the fields seem to be parted by {word}: give the separator {mark!r})"
     return ""

@@ -84,7 +84,7 @@ def cpu(
             cell.name, input, list(state), list(started), weights.as_list(), lengths, resets, reverse, keep
         )
     elif keep:
-        output, *last = _Scan.apply(cell.name, lengths, resets, reverse, counts, *tensors)
+        output, *last = _Scan.apply(cell.name, lengths, resets, reverse, counts, *tensors)  # type: ignore[no-untyped-call]
     else:
         output, last, _ = _forward(
             cell.name, input, state, started, weights.as_list(), lengths, resets, reverse, keep=False
@@ -129,7 +129,12 @@ def _split(
     tensors: Sequence[Tensor], counts: tuple[int, int]
 ) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
     states, fresh = counts
-    return tensors[0], tensors[1 : 1 + states], tensors[1 + states : 1 + states + fresh], tensors[1 + states + fresh :]
+    return (
+        tensors[0],
+        tensors[1 : 1 + states],
+        tensors[1 + states : 1 + states + fresh],
+        tensors[1 + states + fresh :],
+    )
 
 
 def _forward(
@@ -274,11 +279,18 @@ def _reference(
     ragged = None if lengths is None else Ragged(lengths, input.shape[0])
     if ragged is not None:
         input = ragged.clear(input)
-    biases = weights[2:4] if len(weights) > 3 else (None, None)
-    projection = weights[-1] if len(weights) in (3, 5) else None
+    weight_ih, weight_hh, *rest = weights
+    bias_ih, bias_hh = rest[:2] if len(rest) > 1 else (None, None)
+    weight_hr = rest[-1] if len(rest) in (1, 3) else None
     started = fresh or [torch.zeros_like(each) for each in state]
     run = partial(in_reverse, reference) if reverse else reference
     done = run(
-        _SERVED[cell], Weights(*weights[:2], *biases, projection), input, tuple(state), tuple(started), ragged, resets
+        _SERVED[cell],
+        Weights(*weights[:2], *biases, projection),
+        input,
+        tuple(state),
+        tuple(started),
+        ragged,
+        resets,
     )
     return done.output, done.state

@@ -236,6 +236,7 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
         """The model and `sample` sequences of X, for the instruments of memory; losses only where y is given."""
         check_is_fitted(self)
         sequences = self._read(X) if y is None else self._read_labelled(X, y)
+        self.unknown_ = sequences.unknown
         return probe_classifier(self.network_, self._built(), sequences, sample, seed)
 
     def _log_probabilities(self, sequences: Sequences) -> np.ndarray:

@@ -13,6 +13,10 @@ Kind = Literal["text", "table", "array", "ragged"]
 Series = np.ndarray | list[np.ndarray]
 
 
+# Models compute in float32; what lies beyond it is as good as infinite.
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def kind_of(X: Any) -> Kind:
     """What X is: "text" (strings), "table" (2-D: n series of one channel, a column a step), "array"
     (n, time, channels), or "ragged" (a list of arrays (time,) or (time, channels)).
@@ -89,26 +93,26 @@ def check_texts(X: Any, name: str = "X") -> list[str]:
 
 
 def check_array(X: Any, channels: int | None) -> np.ndarray:
-    """X as float32 (n, time, channels), finite; `channels` is what the model was fitted on, None in fit."""
+    """X as floats (n, time, channels), finite; `channels` is what the model was fitted on, None in fit."""
     try:
-        array = np.ascontiguousarray(X, dtype=np.float32)
+        array = np.ascontiguousarray(_floats(X))
     except (TypeError, ValueError) as error:
         raise ValueError(f"X is an array that is not numeric ({error}); give numbers") from None
     if array.shape[1] == 0 or array.shape[2] == 0:
         raise ValueError(f"X has shape {array.shape}; every series needs at least one step and one channel")
     _check_channels(array.shape[2], channels, 0)
-    if not np.isfinite(array.min(initial=0)) or not np.isfinite(array.max(initial=0)):
-        broken = ~np.isfinite(array).all(axis=(1, 2))
+    if not (array.min(initial=0) >= -_LARGEST and array.max(initial=0) <= _LARGEST):
+        broken = ~_usable(array).all(axis=(1, 2))
         _refuse_not_finite(array[broken][0], int(np.flatnonzero(broken)[0]))
     return array
 
 
 def check_ragged(X: Sequence[Any], channels: int | None) -> list[np.ndarray]:
-    """X as float32 arrays (time_i, channels), finite, all with the same channels."""
+    """X as arrays (time_i, channels) of floats, finite, all with the same channels."""
     checked: list[np.ndarray] = []
     for index, item in enumerate(X):
         try:
-            array = np.asarray(item, dtype=np.float32)
+            array = _floats(item)
         except (TypeError, ValueError) as error:
             raise ValueError(f"X[{index}] is not a numeric series ({error}); give numbers") from None
         if array.ndim == 1:
@@ -120,10 +124,22 @@ def check_ragged(X: Sequence[Any], channels: int | None) -> list[np.ndarray]:
             )
         channels = channels or array.shape[1]
         _check_channels(array.shape[1], channels, index)
-        if not np.isfinite(array).all():
+        if not _usable(array).all():
             _refuse_not_finite(array, index)
         checked.append(array)
     return checked
+
+
+def _floats(X: Any) -> np.ndarray:
+    """X as float32 where that holds it exactly, else as float64: rounding comes after scaling, not before."""
+    array = np.asarray(X)
+    kind = np.result_type(array.dtype, np.float32) if array.dtype.kind in "biuf" else np.float64
+    return array.astype(np.float32 if kind == np.float32 else np.float64, copy=False)
+
+
+def _usable(array: np.ndarray) -> np.ndarray:
+    usable: np.ndarray = np.abs(array) <= _LARGEST
+    return usable
 
 
 def _check_channels(got: int, wanted: int | None, index: int) -> None:
@@ -134,11 +150,10 @@ def _check_channels(got: int, wanted: int | None, index: int) -> None:
 
 
 def _refuse_not_finite(series: np.ndarray, index: int) -> None:
-    step, channel = (int(axis[0]) for axis in np.nonzero(~np.isfinite(series)))
-    raise ValueError(
-        f"X[{index}] holds {series[step, channel]} at step {step}, channel {channel}; fill or drop missing "
-        "values first"
-    )
+    step, channel = (int(axis[0]) for axis in np.nonzero(~_usable(series)))
+    value = series[step, channel]
+    advice = "use another unit" if np.isfinite(value) else "fill or drop missing values first"
+    raise ValueError(f"X[{index}] holds {value} at step {step}, channel {channel}; {advice}")
 
 
 def lengths_of(sequences: Any) -> np.ndarray:

@@ -253,9 +253,9 @@ class LanguageModel(SequenceEstimator[NextToken]):
     def memory_probe(self, X: Text, y: None = None, *, sample: int = 64, seed: int = 0) -> MemoryProbe:
         """The model and windows of a text, for the instruments of memory; losses are always known."""
         check_is_fitted(self)
-        return probe_language(
-            self.network_, self._built(), self._ids(check_documents(X)), self.resolved_.steps, sample, seed
-        )
+        ids = self._ids(check_documents(X))
+        self.unknown_ = (self.encoder_.unknown(ids), len(ids))
+        return probe_language(self.network_, self._built(), ids, self.resolved_.steps, sample, seed)
 
     def _continuation(self, prompt: str, name: str) -> Continuation:
         """What can go on from `prompt`, whose unknown tokens are counted."""

@@ -64,13 +64,13 @@ class Sequences:
 
     def batch(self, places: np.ndarray) -> Batch:
         """Those at the given places among `rows`, padded at their end; `Batch.rows` are the user's rows."""
-        batch = collate(
-            cast(Sequence[np.ndarray], self.values), self.rows[places], self.targets, pad=self.pad
-        )
+        rows = self.rows[places]
         if self.scaler is None:
-            return batch
-        mean, scale = (torch.from_numpy(part).float() for part in (self.scaler.mean, self.scaler.scale))
-        return replace(batch, inputs=(batch.inputs - mean) / scale)
+            return collate(cast(Sequence[np.ndarray], self.values), rows, self.targets, pad=self.pad)
+        scaled = self.scaler.transform(self.values[row] for row in rows)
+        targets = None if self.targets is None else self.targets[rows]
+        batch = collate(scaled, np.arange(len(rows)), targets, pad=self.pad)
+        return replace(batch, rows=torch.from_numpy(rows))
 
     def take(self, places: np.ndarray) -> Sequences:
         """Only those at the given places."""
@@ -142,7 +142,7 @@ Reader = TextReader | SeriesReader
 
 
 def read_series(X: Any, kind: Kind, channels: int | None) -> list[np.ndarray] | np.ndarray:
-    """X as one float32 array (n, time, channels), or as a list of them where lengths differ."""
+    """X as one array (n, time, channels) of floats, or as a list of them where lengths differ."""
     if kind == "ragged":
         return check_ragged(X, channels)
     array = np.asarray(X)

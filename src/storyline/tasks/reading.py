@@ -26,6 +26,9 @@ from storyline.tasks.readers import Reader, Sequences, SeriesReader, TextReader,
 from storyline.tasks.settings import ClassifierSettings
 from storyline.tasks.word_vectors import learn_vocabulary
 
+# Of a table; what is neither becomes the first.
+_PRECISIONS = [np.float64, np.float32]
+
 
 class SequenceReading(SequenceEstimator[Network], ABC):
     """An estimator whose X is texts or series, and whose y is a label for each.
@@ -67,7 +70,7 @@ class SequenceReading(SequenceEstimator[Network], ABC):
     def _checked(self, X: Any, y: Any, kind: Kind) -> tuple[Any, np.ndarray]:
         """X and y of fit; scikit-learn's own checks where X is a table."""
         if kind == "table":
-            X, labels = validate_data(self, X, y, dtype=np.float32, ensure_min_features=1)
+            X, labels = validate_data(self, X, y, dtype=_PRECISIONS, ensure_min_features=1)
         else:
             if y is None:
                 raise ValueError("This estimator requires y to be passed, but the target y is None")
@@ -86,7 +89,7 @@ class SequenceReading(SequenceEstimator[Network], ABC):
             return Sequences.of([])
         kind = kind_of(X)
         if kind == "table" == self.kind_:
-            X = validate_data(self, X, reset=False, dtype=np.float32, ensure_min_samples=0)
+            X = validate_data(self, X, reset=False, dtype=_PRECISIONS, ensure_min_samples=0)
         return self.reader_.read(X, kind)
 
     def _read_labelled(self, X: Any, y: Any, name: str = "y") -> Sequences:

@@ -220,6 +220,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
         """The model and `sample` sentences, for the instruments of memory; losses only where y is given."""
         check_is_fitted(self)
         sentences = self._read(X) if y is None else self._read_tagged(X, y)
+        self.unknown_ = self._unknown(sentences)
         return probe_tagger(self.network_, self._built(), sentences, sample, seed)
 
     def _learn_words(self, sentences: list[list[str]], settings: TaggerSettings) -> None:
