@@ -286,7 +286,7 @@ def _reference(
     run = partial(in_reverse, reference) if reverse else reference
     done = run(
         _SERVED[cell],
-        Weights(*weights[:2], *biases, projection),
+        Weights(weight_ih, weight_hh, bias_ih, bias_hh, weight_hr),
         input,
         tuple(state),
         tuple(started),
