@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from storyline.cells import Cell, Scan, State
+from storyline.cells import Cell, Noise, Scan, State
 from storyline.kernels.fused import OPERATORS, fused
 from storyline.kernels.ragged import Ragged, reverse_resets
 from storyline.kernels.reference import reference
@@ -14,10 +14,13 @@ from storyline.kernels.weights import Recurrence, Weights
 BACKENDS = {"reference": reference, "torch": fused}
 
 
-def choose_backend(requested: str, cell: Cell, *, trace: bool = False) -> tuple[str, str]:
+def choose_backend(
+    requested: str, cell: Cell, *, trace: bool = False, noise: bool = False
+) -> tuple[str, str]:
     """The backend for a call, and the reason.
 
     requested: "auto", or the name of a backend, which must then serve. trace: every state and gate is wanted.
+    noise: the call has a `Noise`.
     Raises ValueError where the name is unknown, or where the backend asked for cannot serve.
     """
     if requested == "reference":
@@ -25,7 +28,7 @@ def choose_backend(requested: str, cell: Cell, *, trace: bool = False) -> tuple[
     if requested not in ("auto", "torch"):
         wanted = ", ".join(repr(name) for name in ("auto", *BACKENDS))
         raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
-    obstacle = _why_not_fused(cell, trace)
+    obstacle = _why_not_fused(cell, trace, noise)
     if obstacle is None:
         return "torch", "asked for" if requested == "torch" else f"torch has a fused operator for {cell.name}"
     if requested == "torch":
@@ -33,11 +36,13 @@ def choose_backend(requested: str, cell: Cell, *, trace: bool = False) -> tuple[
     return "reference", obstacle
 
 
-def _why_not_fused(cell: Cell, trace: bool) -> str | None:
+def _why_not_fused(cell: Cell, trace: bool, noise: bool) -> str | None:
     if cell.name not in OPERATORS:
         return f"torch has no fused operator for {cell.name}"
     if trace:
         return "a trace was asked for, and torch's fused operators return neither gates nor all states"
+    if noise:
+        return "torch's fused operators know neither zoneout nor recurrent dropout"
     return None
 
 
@@ -52,6 +57,7 @@ def recurrence(
     resets: Tensor | None = None,
     *,
     reverse: bool = False,
+    noise: Noise | None = None,
 ) -> Recurrence:
     """One layer in one direction, on the backend of this name.
 
@@ -61,15 +67,16 @@ def recurrence(
     resets (time, batch) bool: where True, the row starts afresh before it reads the step.
     reverse: read each row from its own last step to its first. The output stays where its step is; of the
         scan, gates too, and states stand so that slot t is the state after step t has been read.
+    noise: recurrent dropout and zoneout, in the order of reading.
     """
     run = BACKENDS[backend]
     if not reverse:
-        return run(cell, weights, input, state, fresh, ragged, resets)
+        return run(cell, weights, input, state, fresh, ragged, resets, noise)
     time, batch, _ = input.shape
     ends = ragged or Ragged(torch.full((batch,), time, device=input.device), time)
     if resets is not None:
         resets = reverse_resets(resets, ends.lengths)
-    done = run(cell, weights, ends.flip(input), state, fresh, ragged, resets)
+    done = run(cell, weights, ends.flip(input), state, fresh, ragged, resets, noise)
     return Recurrence(ends.flip(done.output), done.state, done.scan and _turn_round(done.scan, ends))
 
 
