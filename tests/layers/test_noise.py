@@ -106,6 +106,19 @@ def test_a_single_step_in_training() -> None:
     masked.eval().step(torch.randn(BATCH, INPUT))
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", NOISY)
+def test_noise_under_autocast(kind: str, training: bool) -> None:
+    """States and masks are float32 there, and products bfloat16."""
+    cell, arguments = NOISY[kind]
+    layer = cell(INPUT, HIDDEN, **arguments).train(training)
+    input = torch.randn(5, 3, INPUT)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = layer(input, lengths=[5, 2, 3], resets=torch.arange(15).view(5, 3) % 4 == 3)
+        output.float().square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

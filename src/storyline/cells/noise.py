@@ -44,7 +44,7 @@ class Noise:
         """The state after a step, some of it kept as it was before; the noise is that of the step (`at`)."""
         kept = (*self.zoneout, *[None] * (len(after) - len(self.zoneout)))
         return tuple(
-            # lerp is exact at both ends; after + 1 * (before - after) is not.
-            new if keep is None else torch.lerp(new, old, keep.to(new.dtype))
+            # lerp is exact at both ends; after + 1 * (before - after) is not. Under autocast dtypes differ.
+            new if keep is None else torch.lerp(new, old.to(new.dtype), keep.to(new.dtype))
             for new, old, keep in zip(after, before, kept, strict=True)
         )
