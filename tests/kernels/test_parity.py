@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from storyline.cells import Cell, gru, lstm, rnn_relu, rnn_tanh
-from storyline.kernels import BACKENDS, Ragged, Weights, recurrence
+from storyline.cells import CELLS, Cell, Noise, lstm, rnn_relu
+from storyline.kernels import BACKENDS, Ragged, Weights, choose_backend, recurrence
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
@@ -22,7 +22,14 @@ class Problem:
     """One random layer and batch in float64, which can be run on any backend in any dtype."""
 
     def __init__(
-        self, cell: Cell, ragged: bool, resets: bool, reverse: bool, projected: bool, seed: int = 0
+        self,
+        cell: Cell,
+        ragged: bool,
+        resets: bool,
+        reverse: bool,
+        projected: bool,
+        noisy: bool = False,
+        seed: int = 0,
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
 
@@ -36,16 +43,26 @@ class Problem:
         self.ragged = Ragged(torch.tensor(LENGTHS), TIME) if ragged else None
         self.resets = torch.rand(TIME, BATCH, generator=generator) < 0.2 if resets else None
         sizes = [h_size] + [HIDDEN] * (len(cell.states) - 1)
+
+        def state(name: str, size: int) -> Tensor:
+            # The n of an sLSTM is the weight of what was written, and above 0.
+            return draw(BATCH, size).abs() + 0.5 if name == "n" else draw(BATCH, size)
+
         self.leaves = {
             "input": draw(TIME, BATCH, INPUT),
             "weight_ih": draw(rows, INPUT, scale=scale),
-            "weight_hh": draw(rows, h_size, scale=scale),
-            "bias_ih": draw(rows, scale=scale),
-            "bias_hh": draw(rows, scale=scale),
+            "weight_hh": draw(rows, h_size // cell.heads, scale=scale),
+            **(
+                {}
+                if cell.has_own_bias
+                else {name: draw(rows, scale=scale) for name in ("bias_ih", "bias_hh")}
+            ),
             **({"weight_hr": draw(PROJECTED, HIDDEN, scale=scale)} if projected else {}),
-            **{f"{name}_0": draw(BATCH, size) for name, size in zip(cell.states, sizes, strict=True)},
-            **{f"{name}_fresh": draw(BATCH, size) for name, size in zip(cell.states, sizes, strict=True)},
+            **{each.name: draw(*each.shape(HIDDEN)) for each in cell.parameters},
+            **{f"{name}_0": state(name, size) for name, size in zip(cell.states, sizes, strict=True)},
+            **{f"{name}_fresh": state(name, size) for name, size in zip(cell.states, sizes, strict=True)},
         }
+        self.noise = _noise(cell, sizes, generator) if noisy else None
         if self.ragged is not None:
             self.leaves["input"] = self.ragged.clear(self.leaves["input"])
         self.weigh = [draw(TIME, BATCH, h_size)] + [draw(BATCH, size) for size in sizes]
@@ -53,13 +70,16 @@ class Problem:
     def run(self, backend: str, dtype: torch.dtype) -> dict[str, Tensor]:
         """Output, last states, and the gradients of a random weighing of them with respect to all leaves."""
         leaf = {name: value.to(dtype).requires_grad_() for name, value in self.leaves.items()}
-        weights = Weights(**{field.name: leaf[field.name] for field in fields(Weights) if field.name in leaf})
+        weights = Weights(
+            **{field.name: leaf[field.name] for field in fields(Weights) if field.name in leaf},
+            own=tuple(leaf[each.name] for each in self.cell.parameters),
+        )
         state, fresh = (
             tuple(leaf[f"{name}_{which}"] for name in self.cell.states) for which in ("0", "fresh")
         )
         done = recurrence(
             backend, self.cell, weights, leaf["input"], state, fresh, self.ragged, self.resets,
-            reverse=self.reverse,
+            reverse=self.reverse, noise=self.noise and _in_dtype(self.noise, dtype),
         )  # fmt: skip
         results = [done.output, *done.state]
         loss = sum(
@@ -78,23 +98,47 @@ def error(got: Tensor, exact: Tensor) -> float:
     return float(((got.double() - exact).abs().max() / exact.abs().max().clamp_min(1)).detach())
 
 
-CELLS = [(rnn_tanh, False), (rnn_relu, False), (lstm, False), (lstm, True), (gru, False)]
+def _noise(cell: Cell, sizes: list[int], generator: torch.Generator) -> Noise:
+    """A mask on h; h zoned out by a rate, as in evaluation, and c by masks, as in training."""
+    mask = (torch.rand(BATCH, sizes[0], generator=generator) < 0.75) / 0.75
+    drawn = (torch.rand(TIME, BATCH, HIDDEN, generator=generator) < 0.5).double()
+    zoneout = (torch.tensor(0.125), drawn)[: len(cell.states)] if set(cell.states) <= {"h", "c"} else ()
+    return Noise(mask, zoneout)
+
+
+def _in_dtype(noise: Noise, dtype: torch.dtype) -> Noise:
+    assert noise.recurrent_mask is not None
+    return Noise(noise.recurrent_mask.to(dtype), tuple(each.to(dtype) for each in noise.zoneout))
+
+
+def _serves(backend: str, cell: Cell, noisy: bool) -> bool:
+    try:
+        choose_backend(backend, cell, noise=noisy)
+    except ValueError:
+        return False
+    return True
+
+
+CASES = {
+    f"{backend}-{cell.name}{'-projected' * projected}{'-noise' * noisy}": (backend, cell, projected, noisy)
+    for backend in sorted(set(BACKENDS) - {"reference"})
+    for cell in CELLS.values()
+    for projected in ([False, True] if cell.name.startswith("lstm") else [False])
+    for noisy in (False, True)
+    if _serves(backend, cell, noisy)
+}
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.parametrize("resets", [False, True], ids=["", "resets"])
 @pytest.mark.parametrize("ragged", [False, True], ids=["dense", "ragged"])
-@pytest.mark.parametrize(
-    ("cell", "projected"), CELLS, ids=[f"{cell.name}{'-projected' * p}" for cell, p in CELLS]
-)
-@pytest.mark.parametrize("backend", sorted(set(BACKENDS) - {"reference"}))
-def test_backend_equals_reference(
-    backend: str, cell: Cell, projected: bool, ragged: bool, resets: bool, reverse: bool
-) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_backend_equals_reference(case: str, ragged: bool, resets: bool, reverse: bool) -> None:
+    backend, cell, projected, noisy = CASES[case]
     # The greatest error of one draw is a matter of luck on either side, so of three draws it is taken.
     fast, plain = defaultdict(float), defaultdict(float)
     for seed in range(3):
-        problem = Problem(cell, ragged, resets, reverse, projected, seed)
+        problem = Problem(cell, ragged, resets, reverse, projected, noisy, seed)
         exact = problem.run("reference", torch.float64)
         runs = [(fast, problem.run(backend, torch.float32)), (plain, problem.run("reference", torch.float32))]
         for worst, run in runs:
@@ -140,3 +184,27 @@ def test_relu_network_that_would_overflow_in_the_padding() -> None:
     # sum over rows of d/dw (1 + w + w^2) and d/dw (1 + w) at w = 10
     assert weight_hh.grad is not None
     assert weight_hh.grad.item() == pytest.approx((1 + 20) + 1)
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_noise_reads_backwards_in_the_order_of_reading(cell: Cell) -> None:
+    """Read backwards, a row is what its own steps turned round are forwards, under the same noise."""
+    problem = Problem(cell, ragged=True, resets=False, reverse=True, projected=False, noisy=True)
+    backwards = problem.run("reference", torch.float64)
+    assert problem.ragged is not None
+    problem.leaves["input"] = problem.ragged.flip(problem.leaves["input"])
+    problem.reverse, problem.weigh[0] = False, problem.ragged.flip(problem.weigh[0])
+    forwards = problem.run("reference", torch.float64)
+    for name, value in backwards.items():
+        turned = problem.ragged.flip(value) if name in ("output", "gradient of input") else value
+        torch.testing.assert_close(turned, forwards[name], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_backend_that_lacks_the_cell_is_refused_by_name(cell: Cell) -> None:
+    for noisy in (False, True):
+        name, reason = choose_backend("auto", cell, noise=noisy)
+        assert name in BACKENDS
+        assert reason
+    with pytest.raises(ValueError, match="backend='torch' cannot serve this call: torch"):
+        choose_backend("torch", cell, noise=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -10,25 +12,46 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from storyline.layers import GRU, LSTM, RNN, Recurrent
+from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
 INPUT, HIDDEN = 3, 4
 
 
+KINDS: dict[str, tuple[type[Recurrent], dict[str, Any]]] = {
+    "tanh": (RNN, {}),
+    "relu": (RNN, {"nonlinearity": "relu"}),
+    "lstm": (LSTM, {}),
+    "projected": (LSTM, {"proj_size": 2}),
+    "gru": (GRU, {}),
+    "peephole": (LSTM, {"peepholes": True}),
+    "coupled": (LSTM, {"coupled_gates": True, "proj_size": 3}),
+    "normalised lstm": (LSTM, {"layer_norm": True}),
+    "normalised gru": (GRU, {"layer_norm": True}),
+    "slstm": (SLSTM, {"num_heads": 2}),
+    # In evaluation, where zoneout keeps a share of the old state and draws nothing.
+    "zoneout lstm": (LSTM, {"zoneout": (0.3, 0.1), "proj_size": 2}),
+    "zoneout rnn": (RNN, {"zoneout": 0.25}),
+}
+FUSED = ("tanh", "relu", "lstm", "projected", "gru")
+
+
 def build(kind: str, **more: Any) -> Recurrent:
     torch.manual_seed(2)
-    more = {"dtype": torch.float64, **more}
-    if kind == "projected":
-        return LSTM(INPUT, HIDDEN, proj_size=2, **more)
-    if kind == "relu":
-        return RNN(INPUT, HIDDEN, nonlinearity="relu", **more)
-    return {"tanh": RNN, "lstm": LSTM, "gru": GRU}[kind](INPUT, HIDDEN, **more)
+    layer, arguments = KINDS[kind]
+    built = layer(INPUT, HIDDEN, **{"dtype": torch.float64, **arguments, **more})
+    return built.eval() if "zoneout" in kind else built
 
 
 def flat(output: Tensor, last: Any) -> list[Tensor]:
     return [output, *last] if isinstance(last, tuple) else [output, last]
+
+
+def draw_initial_state(layer: Recurrent) -> None:
+    for name, learned in layer.named_parameters():
+        if name.endswith("_0"):
+            torch.nn.init.normal_(learned)
 
 
 def assert_close(one: list[Tensor], other: list[Tensor]) -> None:
@@ -36,8 +59,12 @@ def assert_close(one: list[Tensor], other: list[Tensor]) -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-kinds = pytest.mark.parametrize("kind", ["tanh", "relu", "lstm", "projected", "gru"])
+kinds = pytest.mark.parametrize("kind", KINDS)
 backends = pytest.mark.parametrize("backend", ["torch", "reference"])
+served = pytest.mark.parametrize(
+    ("kind", "backend"),
+    [(kind, "reference") for kind in KINDS] + [(kind, "torch") for kind in FUSED],
+)
 
 
 @kinds
@@ -45,8 +72,7 @@ backends = pytest.mark.parametrize("backend", ["torch", "reference"])
 def test_step_by_step_is_whole(kind: str, learned: bool) -> None:
     layer = build(kind, num_layers=2, learn_initial_state=learned)
     if learned:
-        for name in layer.cell.states:
-            torch.nn.init.normal_(layer.get_parameter(f"{name}_0"))
+        draw_initial_state(layer)
     input = torch.randn(6, 3, INPUT, dtype=torch.float64)
     state, outputs = None, []
     for x in input:
@@ -55,8 +81,7 @@ def test_step_by_step_is_whole(kind: str, learned: bool) -> None:
     assert_close(flat(*layer(input)), flat(torch.stack(outputs), state))
 
 
-@kinds
-@backends
+@served
 def test_chunked_is_whole(kind: str, backend: str) -> None:
     layer = build(kind, num_layers=2, batch_first=True, backend=backend)
     input = torch.randn(3, 9, INPUT, dtype=torch.float64)
@@ -65,10 +90,9 @@ def test_chunked_is_whole(kind: str, backend: str) -> None:
     assert_close(flat(*layer(input)), flat(torch.cat([first, second], 1), state))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=80)
 @given(
-    kind=st.sampled_from(["tanh", "relu", "lstm", "projected", "gru"]),
-    backend=st.sampled_from(["torch", "reference"]),
+    served=st.sampled_from([(k, "reference") for k in KINDS] + [(k, "torch") for k in FUSED]),
     layers=st.integers(1, 2),
     bidirectional=st.booleans(),
     batch_first=st.booleans(),
@@ -77,8 +101,7 @@ def test_chunked_is_whole(kind: str, backend: str) -> None:
     data=st.data(),
 )
 def test_ragged_is_each_row_alone(
-    kind: str,
-    backend: str,
+    served: tuple[str, str],
     layers: int,
     bidirectional: bool,
     batch_first: bool,
@@ -87,6 +110,7 @@ def test_ragged_is_each_row_alone(
     data: st.DataObject,
 ) -> None:
     lengths = data.draw(st.lists(st.integers(1, time), min_size=1, max_size=4))
+    kind, backend = served
     layer = build(
         kind,
         backend=backend,
@@ -96,8 +120,7 @@ def test_ragged_is_each_row_alone(
         learn_initial_state=learned,
     )
     if learned:
-        for name in layer.cell.states:
-            torch.nn.init.normal_(layer.get_parameter(f"{name}_0"))
+        draw_initial_state(layer)
     batch = len(lengths)
     resets = torch.tensor(data.draw(st.lists(st.booleans(), min_size=time * batch, max_size=time * batch)))
     resets = resets.view(batch, time)
@@ -113,8 +136,7 @@ def test_ragged_is_each_row_alone(
         assert not turn(output)[row, length:].any()
 
 
-@kinds
-@backends
+@served
 @pytest.mark.parametrize("reset", [False, True], ids=["", "resets"])
 def test_nan_in_the_padding_is_harmless(kind: str, backend: str, reset: bool) -> None:
     layer = build(kind, num_layers=2, bidirectional=True, backend=backend)
@@ -142,7 +164,11 @@ def test_nan_in_the_padding_is_harmless(kind: str, backend: str, reset: bool) ->
 def test_gradients_are_those_of_finite_differences(kind: str) -> None:
     layer = build(kind, bidirectional=True, learn_initial_state=True)
     names = [name for name, _ in layer.named_parameters()]
-    values = [torch.randn_like(value).requires_grad_() for value in layer.parameters()]
+    generator = torch.Generator().manual_seed(4)
+    values = [
+        torch.randn(value.shape, generator=generator, dtype=value.dtype).requires_grad_()
+        for value in layer.parameters()
+    ]
     input = torch.randn(3, 2, INPUT, dtype=torch.float64, requires_grad=True)
     resets = torch.tensor([[False, True], [True, False], [False, False]])
 
@@ -169,3 +195,64 @@ def test_learned_initial_state_is_where_every_segment_starts(backend: str) -> No
     output[4:].sum().backward()
     assert layer.h_0.grad is not None
     assert layer.h_0.grad.abs().sum() > 0
+
+
+@kinds
+def test_two_directions_are_two_layers(kind: str) -> None:
+    both = build(kind, bidirectional=True)
+    halves = []
+    for direction, end in ((0, "_l0"), (1, "_l0_reverse")):
+        one = build(kind)
+        one.load_state_dict(
+            {name: both.get_parameter(name.removesuffix("_l0") + end) for name in one.state_dict()}
+        )
+        input = torch.randn(6, 3, INPUT, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        output, *last = flat(*one(input.flip(0) if direction else input))
+        halves.append([output.flip(0) if direction else output, *last])
+    expected = [torch.cat([a, b], -1 if n == 0 else 0) for n, (a, b) in enumerate(zip(*halves, strict=True))]
+    assert_close(flat(*both(input)), expected)
+
+
+@kinds
+def test_resets_are_pieces(kind: str) -> None:
+    layer = build(kind, num_layers=2, learn_initial_state=True)
+    draw_initial_state(layer)
+    input = torch.randn(7, 2, INPUT, dtype=torch.float64)
+    resets = torch.zeros(7, 2, dtype=torch.bool)
+    resets[3] = True
+    pieces = [layer(input[:3]), layer(input[3:])]
+    expected = [torch.cat([output for output, _ in pieces]), *flat(*pieces[1])[1:]]
+    assert_close(flat(*layer(input, resets=resets)), expected)
+
+
+@kinds
+def test_saved_and_loaded_is_the_same(kind: str) -> None:
+    layer = build(kind, num_layers=2, bidirectional=True, learn_initial_state=True)
+    input = torch.randn(5, 3, INPUT, dtype=torch.float64)
+    for parameter in layer.parameters():
+        torch.nn.init.uniform_(parameter, 0.1, 1)
+    expected = layer(input, lengths=[5, 1, 3])[0]
+    torch.manual_seed(9)
+    other, arguments = KINDS[kind]
+    fresh = other(
+        INPUT,
+        HIDDEN,
+        num_layers=2,
+        bidirectional=True,
+        learn_initial_state=True,
+        dtype=torch.float64,
+        **arguments,
+    ).train(layer.training)
+    fresh.load_state_dict(layer.state_dict())
+    for twin in (fresh, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(twin(input, lengths=[5, 1, 3])[0], expected)
+        assert repr(twin) == repr(layer)
+
+
+@kinds
+def test_a_trace_says_what_the_step_does(kind: str) -> None:
+    layer = build(kind)
+    output, _, trace = layer(torch.randn(5, 3, INPUT, dtype=torch.float64), return_trace=True)
+    assert set(trace.states) == {f"{name}_l0" for name in layer.cell.states}
+    assert set(trace.gates) == {f"{name}_l0" for name in layer.cell.gates}
+    assert_close([trace.states["h_l0"][1:]], [output])

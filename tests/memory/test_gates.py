@@ -38,6 +38,21 @@ def test_fixed_gates_give_their_exact_half_life(kind: type[nn.Module], batch_fir
         np.testing.assert_allclose(lives, LIVES * (index + 1), rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [LSTM(3, 5, zoneout=(0.9, 0.2)), LSTM(3, 5, zoneout=0.2, peepholes=True), GRU(3, 5, zoneout=0.2)],
+    ids=["lstm", "peepholes", "gru"],
+)
+def test_zoneout_keeps_more_than_the_gate_does(layer: LSTM | GRU) -> None:
+    layer = layer.double()
+    fix_gate(layer, slice(5, 10), "l0")
+    if isinstance(layer, LSTM) and "peephole_f_l0" in layer.state_dict():
+        nn.init.zeros_(layer.peephole_f_l0)
+    found = half_lives(layer, torch.randn(6, 7, 3, dtype=torch.float64), torch.tensor([6, 2, 3, 1, 5, 6, 4]))
+    kept = 0.2 + 0.8 * 0.5 ** (1 / LIVES)
+    np.testing.assert_allclose(found.units["layer 1"], math.log(0.5) / torch.log(kept), rtol=1e-9)
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_mean_is_over_the_real_steps_only(kind: type[nn.Module]) -> None:
     torch.manual_seed(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from storyline.cells import Cell, State
+from storyline.cells import Cell, Noise, State
 from storyline.kernels import native
 from storyline.kernels.cpu import cpu, why_not_cpu
 from storyline.kernels.fused import OPERATORS, fused
@@ -18,12 +18,12 @@ BACKENDS = {"reference": reference, "torch": fused, **({} if native.missing else
 
 
 def choose_backend(
-    requested: str, cell: Cell, *, like: Tensor | None = None, trace: bool = False
+    requested: str, cell: Cell, *, like: Tensor | None = None, trace: bool = False, noise: bool = False
 ) -> tuple[str, str]:
     """The backend for a call, and the reason.
 
     requested: "auto", or the name of a backend, which must then serve. like: a weight of the layer, whose device
-    and precision count; None: any. trace: every state and gate is wanted.
+    and precision count; None: any. trace: every state and gate is wanted. noise: the call has a `Noise`.
     Raises ValueError where the name is unknown, or where the backend asked for cannot serve.
     """
     names = ("auto", "reference", "torch", "cpu")
@@ -32,7 +32,10 @@ def choose_backend(
         raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
     if requested == "reference":
         return "reference", "asked for"
-    obstacles = {"cpu": why_not_cpu(cell, like, trace=trace), "torch": _why_not_fused(cell, trace)}
+    obstacles = {
+        "cpu": why_not_cpu(cell, like, trace=trace, noise=noise),
+        "torch": _why_not_fused(cell, trace, noise),
+    }
     if requested != "auto":
         if (obstacle := obstacles[requested]) is not None:
             raise ValueError(f"backend={requested!r} cannot serve this call: {obstacle}; use backend='auto'")
@@ -44,11 +47,13 @@ def choose_backend(
     return "reference", f"{obstacles['torch']}, and {obstacles['cpu']}"
 
 
-def _why_not_fused(cell: Cell, trace: bool) -> str | None:
+def _why_not_fused(cell: Cell, trace: bool, noise: bool) -> str | None:
     if cell.name not in OPERATORS:
         return f"torch has no fused operator for {cell.name}"
     if trace:
         return "a trace was asked for, and torch's fused operators return neither gates nor all states"
+    if noise:
+        return "torch's fused operators know neither zoneout nor recurrent dropout"
     return None
 
 
@@ -63,6 +68,7 @@ def recurrence(
     resets: Tensor | None = None,
     *,
     reverse: bool = False,
+    noise: Noise | None = None,
 ) -> Recurrence:
     """One layer in one direction, on the backend of this name.
 
@@ -72,10 +78,11 @@ def recurrence(
     resets (time, batch) bool: where True, the row starts afresh before it reads the step.
     reverse: read each row from its own last step to its first. The output stays where its step is; of the
         scan, gates too, and states stand so that slot t is the state after step t has been read.
+    noise: recurrent dropout and zoneout, in the order of reading.
     """
     if backend == "cpu":
-        return cpu(cell, weights, input, state, fresh, ragged, resets, reverse=reverse)
+        return cpu(cell, weights, input, state, fresh, ragged, resets, noise, reverse=reverse)
     run = BACKENDS[backend]
     if reverse:
-        return in_reverse(run, cell, weights, input, state, fresh, ragged, resets)
-    return run(cell, weights, input, state, fresh, ragged, resets)
+        return in_reverse(run, cell, weights, input, state, fresh, ragged, resets, noise)
+    return run(cell, weights, input, state, fresh, ragged, resets, noise)

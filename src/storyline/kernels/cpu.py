@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from storyline.cells import Cell, State, gru, lstm, rnn_relu, rnn_tanh
+from storyline.cells import Cell, Noise, State, gru, lstm, rnn_relu, rnn_tanh
 from storyline.kernels import native
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
@@ -70,10 +70,12 @@ def cpu(
     fresh: State,
     ragged: Ragged | None = None,
     resets: Tensor | None = None,
+    noise: Noise | None = None,
     *,
     reverse: bool = False,
 ) -> Recurrence:
     """One layer in one direction; see `backend.recurrence` for the arguments."""
+    assert noise is None  # what choose_backend has refused before
     lengths = None if ragged is None else ragged.lengths
     started = () if resets is None else fresh
     tensors = (input, *state, *started, *weights.as_list())

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from storyline.cells import Cell, State
+from storyline.cells import Cell, Noise, State
 from storyline.kernels.ragged import Ragged, Segments
 from storyline.kernels.weights import Recurrence, Weights
 
@@ -48,8 +48,12 @@ def fused(
     fresh: State,
     ragged: Ragged | None = None,
     resets: Tensor | None = None,
+    noise: Noise | None = None,
 ) -> Recurrence:
     """One layer in one direction; see `recurrence` for the arguments."""
+    # What choose_backend has refused before.
+    assert noise is None
+    assert not weights.own
     if resets is None:
         return _ragged(cell, weights, input, state, ragged)
     time, batch = resets.shape

@@ -13,8 +13,9 @@ from storyline.cells import Scan, State
 class Weights:
     """The parameters of one layer in one direction; `rows` is cell.preactivations * hidden_size.
 
-    weight_ih (rows, input_size), weight_hh (rows, size of h), bias_ih and bias_hh (rows,) or None,
-    weight_hr (proj_size, hidden_size) or None.
+    weight_ih (rows, input_size), weight_hh (rows, size of h / cell.heads), bias_ih and bias_hh (rows,) or None,
+    weight_hr (proj_size, hidden_size) or None; own: the cell's own parameters, in the order and of the shapes
+    of `cell.parameters`.
     """
 
     weight_ih: Tensor
@@ -22,9 +23,10 @@ class Weights:
     bias_ih: Tensor | None = None
     bias_hh: Tensor | None = None
     weight_hr: Tensor | None = None
+    own: tuple[Tensor, ...] = ()
 
     def as_list(self) -> list[Tensor]:
-        """Those that are there, in the order in which torch's fused operators take them."""
+        """Those that torch's fused operators take and that are there, in the operators' order."""
         all_ = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.weight_hr)
         return [each for each in all_ if each is not None]
 

@@ -1,5 +1,6 @@
 """Layers, tensor in, tensor out: recurrent stacks, embeddings, pooling, heads."""
 
+from storyline.layers.cell_stack import CellStack
 from storyline.layers.dropout import LockedDropout
 from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
 from storyline.layers.head import AdaptiveHead, Head, LinearHead, SampledHead, TiedHead
@@ -7,13 +8,16 @@ from storyline.layers.pooling import Pooling, pool
 from storyline.layers.probe import MemoryProbe
 from storyline.layers.recurrent import Recurrent, State
 from storyline.layers.rnn import GRU, LSTM, RNN
+from storyline.layers.slstm import SLSTM
 from storyline.layers.trace import Trace
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "SLSTM",
     "AdaptiveHead",
+    "CellStack",
     "CharacterEmbedding",
     "Head",
     "LinearHead",

@@ -1,16 +1,16 @@
-"""Recurrent stacks: what RNN, LSTM and GRU share."""
+"""Recurrent stacks: what RNN, LSTM, GRU and their kin share."""
 
 from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from storyline.cells import Cell
+from storyline.cells import Cell, Noise
 from storyline.cells import State as CellState
 from storyline.cells.cell import step as cell_step
 from storyline.kernels import (
@@ -23,21 +23,38 @@ from storyline.kernels import (
 )
 from storyline.layers.arguments import check_input, check_lengths, check_resets, check_state
 from storyline.layers.initialisation import check_remember, remember_steps, stretch_steps
-from storyline.layers.trace import Trace
+from storyline.layers.noise import NoiseRates
+from storyline.layers.parameters import (
+    TORCH_MODES,
+    shape_parameters,
+    start_own,
+    suffix,
+    suffixes,
+    weights_of,
+)
+from storyline.layers.trace import collect_trace
 
 State: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
 class Recurrent(nn.RNNBase, ABC):
-    """A stack of recurrent layers, tensor in, tensor out; the arguments are those of torch.nn and four more.
+    """A stack of recurrent layers, tensor in, tensor out; the arguments are those of torch.nn and six more.
 
+    zoneout: the probability that a unit keeps its old state at a step; one rate, or for the LSTM a pair for h
+        and c. In evaluation every unit keeps that share of its old state (Krueger et al. 2017).
+    recurrent_dropout: the probability that a channel of h is hidden from weight_hh, the same channels at all
+        steps of a sequence (Gal and Ghahramani 2016). In training only.
     remember: initialise the layer to hold a state for about this many steps, 3 or more (see
         `initialisation.remember_steps`); None starts as torch.nn does, with the same numbers for one seed.
     learn_initial_state: make the state before the first step, zeros in torch.nn, a parameter of the layer.
     backend: "auto", "torch" (fused operators) or "reference" (the plain loop); see `last_backend`.
 
+    Noise is drawn from torch's global generator, anew for every forward pass, so for every chunk too.
     `last_backend` is (name, reason) of the last forward pass, None before the first.
     """
+
+    # States that learn_initial_state leaves alone, and the number at which each then stands.
+    unlearned: ClassVar[dict[str, float]] = {}
 
     cell: Cell
     last_backend: tuple[str, str] | None
@@ -46,35 +63,58 @@ class Recurrent(nn.RNNBase, ABC):
     def __init__(
         self,
         cell: Cell,
-        mode: str,
         *sizes: Any,
-        remember: int | None,
+        zoneout: Any = 0.0,
+        recurrent_dropout: float = 0.0,
+        remember: int | None = None,
         learn_initial_state: bool,
         backend: str,
+        variant: str = "",
         **arguments: Any,
     ) -> None:
-        check_remember(remember, cell.name, arguments["bias"])
-        choose_backend(backend, cell)
+        """`variant`: which of its cells the layer runs, as `extra_repr` says it."""
+        bias = arguments["bias"]
+        check_remember(remember, cell, bias)
+        if cell.has_own_bias and not bias:
+            raise ValueError(f"bias is False, but {cell.name} cannot do without its bias; take bias=True")
         # Before torch's constructor, because that draws the weights.
-        self.cell, self.remember, self.backend = cell, remember, backend
+        self.cell, self.remember, self.backend, self.variant = cell, remember, backend, variant
+        self.rates = NoiseRates.checked(cell, recurrent_dropout, zoneout)
         self.learn_initial_state = learn_initial_state
         self.last_backend = None
-        super().__init__(mode, *sizes, **arguments)
+        choose_backend(backend, cell, noise=self.rates.active(training=True))
+        mode = TORCH_MODES.get(cell.name)
+        self._shaped = mode is not None
+        arguments["bias"] = bias and not cell.has_own_bias
+        super().__init__(mode or "RNN_TANH", *sizes, **arguments)
+        if not self._shaped:
+            # torch's constructor has checked the arguments and named the parameters of a vanilla network.
+            shape_parameters(self, cell)
+            self.mode, self.bias, self._shaped = cell.name.upper(), bias, True
+            self.reset_parameters()
         if learn_initial_state:
-            rows = self.num_layers * self._directions
             for name, size in zip(cell.states, self._state_sizes, strict=True):
-                zeros = torch.zeros(rows, size, device=arguments["device"], dtype=arguments["dtype"])
-                self.register_parameter(f"{name}_0", nn.Parameter(zeros))
+                if name not in self.unlearned:
+                    zeros = self.weight_ih_l0.new_zeros(self._rows, size)
+                    self.register_parameter(f"{name}_0", nn.Parameter(zeros))
 
     def reset_parameters(self) -> None:
         """Draw all weights anew: torch.nn's distribution, then `remember`; a learned initial state is 0."""
+        if not self._shaped:
+            return  # called by torch's constructor, on parameters that will not stay
         super().reset_parameters()
-        if self.remember is not None:
-            for _, _, _, weights in self._parts():
-                remember_steps(self.cell.name, weights, self.remember)
+        for _, _, _, weights in self._parts():
+            start_own(self.cell, weights)
+            if self.remember is not None:
+                remember_steps(self.cell, weights, self.remember)
         for name in self.cell.states:
             if (learned := self._parameters.get(f"{name}_0")) is not None:
                 nn.init.zeros_(learned)
+
+    def flatten_parameters(self) -> None:
+        """Lay the weights out for cuDNN, as torch.nn does; nothing where cuDNN has no such cell."""
+        if self.cell.name in TORCH_MODES:
+            super().flatten_parameters()
 
     def stretch(self, factor: float) -> None:
         """Slow a trained layer down, in place, for data that comes in `factor` times as many steps.
@@ -82,7 +122,7 @@ class Recurrent(nn.RNNBase, ABC):
         Raises ValueError for a layer without gates or biases, see `initialisation.stretch_steps`.
         """
         for _, _, _, weights in self._parts():
-            stretch_steps(self.cell.name, weights, factor)
+            stretch_steps(self.cell, weights, factor)
 
     def forward(
         self,
@@ -118,7 +158,11 @@ class Recurrent(nn.RNNBase, ABC):
         ends = check_lengths(lengths, batch if batched else None, time)
         state = self._state(hx, batch, batched)
         self.last_backend = choose_backend(
-            self.backend, self.cell, like=self.weight_ih_l0, trace=return_trace
+            self.backend,
+            self.cell,
+            like=self.weight_ih_l0,
+            trace=return_trace,
+            noise=self.rates.active(self.training),
         )
 
         trace: dict[str, Recurrence] = {}
@@ -133,18 +177,24 @@ class Recurrent(nn.RNNBase, ABC):
         if not batched:
             last = tuple(each.squeeze(1) for each in last)
         result = output, (last if len(last) > 1 else last[0])
-        return (*result, self._trace(trace, batched, batch_first)) if return_trace else result
+        return (*result, collect_trace(trace, batched, batch_first)) if return_trace else result
 
     def step(self, input: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Read one step, in constant time and memory however many came before.
 
         input (batch, input_size); state as `forward` takes and returns it, None: `initial_state`.
         Returns output (batch, hidden_size), proj_size for a projected LSTM, and the state after the step.
-        Raises ValueError for a bidirectional layer, which needs the whole sequence.
+        Raises ValueError for a bidirectional layer, which needs the whole sequence, and in training with
+        recurrent_dropout, whose mask is one for a whole sequence. Zoneout in training is drawn for each step.
         """
         if self.bidirectional:
             raise ValueError(
                 "a bidirectional layer reads from both ends and has no single step; call it whole"
+            )
+        if self.training and self.rates.recurrent_dropout:
+            raise ValueError(
+                "recurrent_dropout hides the same channels for a whole sequence, which a single step does not "
+                "know; call the layer whole, or step() after eval()"
             )
         if isinstance(input, Tensor) and input.dim() != 2:
             raise ValueError(f"input has {input.dim()} dimensions; one step is (batch, input_size)")
@@ -157,7 +207,11 @@ class Recurrent(nn.RNNBase, ABC):
                 output = functional.dropout(output, self.dropout, self.training)
             gates_x = functional.linear(output, weights.weight_ih, weights.bias_ih)
             row = tuple(each[index] for each in before)
-            _, new = cell_step(self.cell, gates_x, row, weights.weight_hh, weights.bias_hh, weights.weight_hr)
+            noise = self._noise(1, len(input))
+            _, new = cell_step(
+                self.cell, gates_x, row, weights.weight_hh, weights.bias_hh, weights.weight_hr, weights.own,
+                noise and noise.at(0),
+            )  # fmt: skip
             after.append(new)
             output = new[0]
         stacked = tuple(torch.stack(each) for each in zip(*after, strict=True))
@@ -170,7 +224,7 @@ class Recurrent(nn.RNNBase, ABC):
 
     def extra_repr(self) -> str:
         """The arguments that differ from their defaults, as torch.nn prints them."""
-        text: str = super().extra_repr()
+        text: str = super().extra_repr() + self.variant + self.rates.describe()
         if self.remember is not None:
             text += f", remember={self.remember}"
         if self.learn_initial_state:
@@ -182,30 +236,38 @@ class Recurrent(nn.RNNBase, ABC):
         return 2 if self.bidirectional else 1
 
     @property
+    def _rows(self) -> int:
+        """How many layers and directions there are."""
+        return self.num_layers * self._directions
+
+    @property
     def _state_sizes(self) -> tuple[int, ...]:
         """The size of each state; the projection shrinks h, which comes first."""
         return (self.proj_size or self.hidden_size, *[self.hidden_size] * (len(self.cell.states) - 1))
 
     def _parts(self) -> Iterator[tuple[int, int, bool, Weights]]:
         """(place in the stack, layer, reverse, weights) of each layer and direction."""
-        for index in range(self.num_layers * self._directions):
-            layer, reverse = index // self._directions, index % self._directions == 1
-            suffix = _suffix(layer, reverse)
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-            yield index, layer, reverse, Weights(*(getattr(self, name + suffix, None) for name in names))  # type: ignore[arg-type]
+        for index, end in enumerate(suffixes(self)):
+            reverse = index % self._directions == 1
+            yield index, index // self._directions, reverse, weights_of(self, self.cell, end)
+
+    def _noise(self, time: int, batch: int) -> Noise | None:
+        return self.rates.draw(self.training, time, batch, self._state_sizes, self.weight_ih_l0)
 
     def _fresh(self, batch: int) -> CellState:
-        rows = self.num_layers * self._directions
-        if self.learn_initial_state:
-            learned = [getattr(self, f"{name}_0") for name in self.cell.states]
-            return tuple(each.unsqueeze(1).expand(-1, batch, -1) for each in learned)
-        return tuple(self.weight_ih_l0.new_zeros(rows, batch, size) for size in self._state_sizes)
+        if not self.learn_initial_state:
+            return tuple(self.weight_ih_l0.new_zeros(self._rows, batch, size) for size in self._state_sizes)
+        return tuple(
+            self.weight_ih_l0.new_full((self._rows, batch, size), self.unlearned[name])
+            if name in self.unlearned
+            else getattr(self, f"{name}_0").unsqueeze(1).expand(-1, batch, -1)
+            for name, size in zip(self.cell.states, self._state_sizes, strict=True)
+        )
 
     def _state(self, given: State | None, batch: int, batched: bool) -> CellState:
         if given is None:
             return self._fresh(batch)
-        rows = self.num_layers * self._directions
-        shapes = [(rows, batch, size) if batched else (rows, size) for size in self._state_sizes]
+        shapes = [(self._rows, batch, size) if batched else (self._rows, size) for size in self._state_sizes]
         state = check_state(given, self.cell.states, shapes, "the initial state", self.weight_ih_l0)
         return state if batched else tuple(each.unsqueeze(1) for each in state)
 
@@ -241,25 +303,10 @@ class Recurrent(nn.RNNBase, ABC):
                 outputs = []
             initial, new = (tuple(each[index] for each in states) for states in (state, fresh))
             done = recurrence(
-                self.last_backend[0], self.cell, weights, below, initial, new, ragged, resets, reverse=reverse
-            )
+                self.last_backend[0], self.cell, weights, below, initial, new, ragged, resets,
+                reverse=reverse, noise=self._noise(*below.shape[:2]),
+            )  # fmt: skip
             outputs.append(done.output)
             last.append(done.state)
-            trace[_suffix(layer, reverse)] = done
+            trace[suffix(layer, reverse)] = done
         return torch.cat(outputs, dim=-1), tuple(torch.stack(each) for each in zip(*last, strict=True))
-
-    def _trace(self, parts: dict[str, Recurrence], batched: bool, batch_first: bool) -> Trace:
-        states: dict[str, Tensor] = {}
-        gates: dict[str, Tensor] = {}
-        for suffix, part in parts.items():
-            assert part.scan is not None
-            for target, source in ((states, part.scan.states), (gates, part.scan.gates)):
-                for name, values in source.items():
-                    shaped = values.transpose(0, 1) if batch_first else values
-                    target[name + suffix] = shaped if batched else shaped.squeeze(1)
-        return Trace(states, gates)
-
-
-def _suffix(layer: int, reverse: bool) -> str:
-    """What torch.nn appends to the names of a layer's parameters."""
-    return f"_l{layer}_reverse" if reverse else f"_l{layer}"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from storyline.kernels import Recurrence
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -24,3 +26,16 @@ class Trace:
 
     states: dict[str, Tensor]
     gates: dict[str, Tensor]
+
+
+def collect_trace(parts: dict[str, Recurrence], batched: bool, batch_first: bool) -> Trace:
+    """From what the backend returned for each layer and direction, by suffix; unbatched has a batch of 1."""
+    states: dict[str, Tensor] = {}
+    gates: dict[str, Tensor] = {}
+    for suffix, part in parts.items():
+        assert part.scan is not None
+        for target, source in ((states, part.scan.states), (gates, part.scan.gates)):
+            for name, values in source.items():
+                shaped = values.transpose(0, 1) if batch_first else values
+                target[name + suffix] = shaped if batched else shaped.squeeze(1)
+    return Trace(states, gates)

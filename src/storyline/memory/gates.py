@@ -23,7 +23,7 @@ class HalfLives:
     """After how many steps a unit has lost half of what it held, if nothing new is written.
 
     With m the mean over all steps and sequences of the gate that multiplies the unit's old state
-    (forget gate f of an LSTM, update gate z of a GRU),
+    (forget gate f of an LSTM, update gate z of a GRU; with zoneout at rate r, r + (1 - r) times it),
 
         half-life = ln(1/2) / ln(m)        in steps; infinite where m is 1, 0 where m is 0
 
@@ -93,7 +93,12 @@ def half_lives(
             _add_gates(sums, ours, part, steps[start : start + rows_at_once])
     finally:
         ours.train(was_training)
-    units = {key: _half_life((total / steps.sum()).cpu().numpy()) for key, total in sums.items()}
+    # The last state is the one that the gate keeps: c of an LSTM, h of a GRU.
+    rate = ours.rates.zoneout[-1] if ours.rates.zoneout else 0.0
+    units = {
+        key: _half_life((rate + (1 - rate) * total / steps.sum()).cpu().numpy())
+        for key, total in sums.items()
+    }
     (letter,) = {key.split("_")[0] for key in units}
     return HalfLives({_part_name(key): value for key, value in units.items()}, _KEEPING[letter])
 
