@@ -33,7 +33,7 @@ def choose_backend(
     if requested == "reference":
         return "reference", "asked for"
     obstacles = {
-        "cpu": why_not_cpu(cell, like, trace=trace, noise=noise),
+        "cpu": why_not_cpu(cell, like, trace=trace),
         "torch": _why_not_fused(cell, trace, noise),
     }
     if requested != "auto":
