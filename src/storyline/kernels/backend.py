@@ -9,15 +9,24 @@ from storyline.cells import Cell, Scan, State
 from storyline.kernels.fused import OPERATORS, fused
 from storyline.kernels.ragged import Ragged, reverse_resets
 from storyline.kernels.reference import reference
+from storyline.kernels.transforms import why_plain_operators
 from storyline.kernels.weights import Recurrence, Weights
 
 BACKENDS = {"reference": reference, "torch": fused}
 
 
-def choose_backend(requested: str, cell: Cell, *, trace: bool = False) -> tuple[str, str]:
+def choose_backend(
+    requested: str,
+    cell: Cell,
+    *,
+    trace: bool = False,
+    resets: bool = False,
+    device: torch.device | None = None,
+) -> tuple[str, str]:
     """The backend for a call, and the reason.
 
     requested: "auto", or the name of a backend, which must then serve. trace: every state and gate is wanted.
+    resets: rows start afresh inside. device: where the call runs.
     Raises ValueError where the name is unknown, or where the backend asked for cannot serve.
     """
     if requested == "reference":
@@ -25,7 +34,7 @@ def choose_backend(requested: str, cell: Cell, *, trace: bool = False) -> tuple[
     if requested not in ("auto", "torch"):
         wanted = ", ".join(repr(name) for name in ("auto", *BACKENDS))
         raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
-    obstacle = _why_not_fused(cell, trace)
+    obstacle = _why_not_fused(cell, trace) or why_plain_operators(device, resets=resets)
     if obstacle is None:
         return "torch", "asked for" if requested == "torch" else f"torch has a fused operator for {cell.name}"
     if requested == "torch":

@@ -117,7 +117,9 @@ class Recurrent(nn.RNNBase, ABC):
         cut = check_resets(resets, batch if batched else None, time, batch_first)
         ends = check_lengths(lengths, batch if batched else None, time)
         state = self._state(hx, batch, batched)
-        self.last_backend = choose_backend(self.backend, self.cell, trace=return_trace)
+        self.last_backend = choose_backend(
+            self.backend, self.cell, trace=return_trace, resets=cut is not None, device=input.device
+        )
 
         trace: dict[str, Recurrence] = {}
         if self.last_backend[0] == "torch" and ends is None and cut is None:
