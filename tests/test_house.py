@@ -72,7 +72,8 @@ def test_no_file_is_a_drawer() -> None:
 
 def test_public_names_are_what_we_promise() -> None:
     assert storyline.__all__ == [
-        "GRU", "LSTM", "RNN", "Classifier", "LanguageModel", "Tagger", "__version__", "load",
+        "GRU", "LSTM", "RNN", "Classifier", "LanguageModel", "Tagger", "__version__",
+        "accelerate", "load", "restore",
     ]  # fmt: skip
     for name in storyline.__all__:
         assert getattr(storyline, name) is not None

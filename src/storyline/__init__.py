@@ -14,16 +14,29 @@ _HOME = {
     "RNN": "storyline.layers",
     "LSTM": "storyline.layers",
     "GRU": "storyline.layers",
+    "accelerate": "storyline.layers",
+    "restore": "storyline.layers",
     "Classifier": "storyline.tasks",
     "Tagger": "storyline.tasks",
     "LanguageModel": "storyline.tasks",
     "load": "storyline.tasks",
 }
 
-__all__ = ["GRU", "LSTM", "RNN", "Classifier", "LanguageModel", "Tagger", "__version__", "load"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Classifier",
+    "LanguageModel",
+    "Tagger",
+    "__version__",
+    "accelerate",
+    "load",
+    "restore",
+]
 
 if TYPE_CHECKING:
-    from storyline.layers import GRU, LSTM, RNN
+    from storyline.layers import GRU, LSTM, RNN, accelerate, restore
     from storyline.tasks import Classifier, LanguageModel, Tagger, load
 
 

@@ -1,5 +1,6 @@
 """Layers, tensor in, tensor out: recurrent stacks, embeddings, pooling, heads."""
 
+from storyline.layers.accelerate import Acceleration, Swap, accelerate, restore
 from storyline.layers.dropout import LockedDropout, WeightDropout
 from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
 from storyline.layers.head import AdaptiveHead, Head, LinearHead, SampledHead, TiedHead
@@ -12,6 +13,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Acceleration",
     "AdaptiveHead",
     "CharacterEmbedding",
     "Head",
@@ -21,9 +23,12 @@ __all__ = [
     "Recurrent",
     "SampledHead",
     "State",
+    "Swap",
     "TiedHead",
     "TokenEmbedding",
     "Trace",
     "WeightDropout",
+    "accelerate",
     "pool",
+    "restore",
 ]
