@@ -18,11 +18,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels": {"cells"},
     "layers": {"cells", "kernels"},
     "memory": {"layers"},
+    "capabilities": {"cells", "kernels", "layers"},
     "data": set(),
     "artifact": set(),
     "training": {"data", "artifact"},
     "tasks": {"layers", "data", "training", "artifact"},
-    "cli": {"cells", "kernels", "layers", "memory", "data", "artifact", "training", "tasks"},
+    "cli": {"cells", "kernels", "layers", "memory", "capabilities", "data", "artifact", "training", "tasks"},
     "__init__": {"layers", "tasks"},
     "__main__": {"cli"},
 }

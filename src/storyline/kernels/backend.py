@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from storyline.cells import Cell, Scan, State
-from storyline.kernels.fused import OPERATORS, fused
+from storyline.kernels.fused import OPERATORS, fused, why_not_autocast
 from storyline.kernels.ragged import Ragged, reverse_resets
 from storyline.kernels.reference import reference
 from storyline.kernels.transforms import why_plain_operators
@@ -34,7 +34,11 @@ def choose_backend(
     if requested not in ("auto", "torch"):
         wanted = ", ".join(repr(name) for name in ("auto", *BACKENDS))
         raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
-    obstacle = _why_not_fused(cell, trace) or why_plain_operators(device, resets=resets)
+    obstacle = (
+        _why_not_fused(cell, trace)
+        or why_plain_operators(device, resets=resets)
+        or why_not_autocast(cell, device)
+    )
     if obstacle is None:
         return "torch", "asked for" if requested == "torch" else f"torch has a fused operator for {cell.name}"
     if requested == "torch":

@@ -57,8 +57,8 @@ def measure_agreement(module: nn.RNNBase, backend: str) -> Agreement:
     ):
         for lengths in (None, _LENGTHS):
             wanted = _answers(truth, dtype, lengths)
-            deviation = _larger(deviation, _distance(_answers(mine, dtype, lengths), wanted))
-            own = _larger(own, _distance(_answers(theirs, dtype, lengths), wanted))
+            deviation = _larger(deviation, distance(_answers(mine, dtype, lengths), wanted))
+            own = _larger(own, distance(_answers(theirs, dtype, lengths), wanted))
     assert mine.last_backend is not None
     return Agreement(deviation, own, *mine.last_backend)
 
@@ -112,7 +112,11 @@ def _answers(layer: nn.RNNBase, dtype: torch.dtype, lengths: Tensor | None) -> l
     return [each.detach().cpu().double() for each in (*results, *torch.autograd.grad(loss, leaves))]
 
 
-def _distance(some: list[Tensor], wanted: list[Tensor]) -> float:
+def distance(some: list[Tensor], wanted: list[Tensor]) -> float:
+    """The largest difference, in units of the largest number of its tensor, or of 1 where that is smaller.
+
+    NaN where there is one among the differences.
+    """
     largest = 0.0
     for a, b in zip(some, wanted, strict=True):
         unit = max(1.0, float(b.abs().max()))
