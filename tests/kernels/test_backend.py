@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from storyline.cells import gru, lstm
-from storyline.kernels import choose_backend, native
+from storyline.kernels import choose_backend, fused_stack, native
+from storyline.layers import LSTM
 
 
 def test_auto_takes_the_native_kernels_where_they_are() -> None:
@@ -36,7 +37,7 @@ def test_auto_falls_back_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_half_precision_is_not_for_the_native_kernels() -> None:
-    name, _ = choose_backend("auto", lstm, like=torch.zeros(1, dtype=torch.bfloat16))
+    name, _ = choose_backend("auto", lstm, dtype=torch.bfloat16)
     assert name == "torch"
 
 
@@ -58,3 +59,26 @@ def test_unknown_name() -> None:
         ValueError, match=r"backend is 'cuda'; it must be one of 'auto', 'reference', 'torch', 'cpu'"
     ):
         choose_backend("cuda", lstm)
+
+
+def test_an_lstm_runs_under_autocast_whatever_the_processor_has() -> None:
+    layer, input = LSTM(3, 4), torch.randn(5, 2, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = layer(input)
+        try:
+            fused_stack(
+                lstm,
+                [weights for *_, weights in layer._parts()],
+                input,
+                (torch.zeros(1, 2, 4),) * 2,
+                num_layers=1,
+                dropout=0.0,
+                bidirectional=False,
+            )
+        except RuntimeError:
+            wanted = "oneDNN has no LSTM in torch.bfloat16 for this processor"
+        else:
+            wanted = "torch has a fused operator for lstm"
+    assert layer.last_backend is not None
+    assert layer.last_backend[1].startswith(wanted)
+    torch.testing.assert_close(output.float(), layer(input)[0], rtol=0, atol=0.02)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from storyline.cells import Cell, Noise, State
 from storyline.kernels import native
 from storyline.kernels.cpu import cpu, why_not_cpu
-from storyline.kernels.fused import OPERATORS, fused
+from storyline.kernels.fused import OPERATORS, fused, why_not_autocast
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
 from storyline.kernels.reverse import in_reverse
+from storyline.kernels.transforms import why_plain_operators
 from storyline.kernels.weights import Recurrence, Weights
 
 # Those that can run here: the name is known where the native kernels are not built, but nothing stands behind it.
@@ -18,12 +20,22 @@ BACKENDS = {"reference": reference, "torch": fused, **({} if native.missing else
 
 
 def choose_backend(
-    requested: str, cell: Cell, *, like: Tensor | None = None, trace: bool = False, noise: bool = False
+    requested: str,
+    cell: Cell,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    trace: bool = False,
+    noise: bool = False,
+    ragged: bool = False,
+    resets: bool = False,
+    projected: bool = False,
 ) -> tuple[str, str]:
     """The backend for a call, and the reason.
 
-    requested: "auto", or the name of a backend, which must then serve. like: a weight of the layer, whose device
-    and precision count; None: any. trace: every state and gate is wanted. noise: the call has a `Noise`.
+    requested: "auto", or the name of a backend, which must then serve. device, dtype: of the layer; None before the
+    first call: any. trace: every state and gate is wanted. noise: the call has a `Noise`. ragged: rows end at
+    different steps. resets: rows start afresh inside. projected: with a proj_size.
     Raises ValueError where the name is unknown, or where the backend asked for cannot serve.
     """
     names = ("auto", "reference", "torch", "cpu")
@@ -33,8 +45,10 @@ def choose_backend(
     if requested == "reference":
         return "reference", "asked for"
     obstacles = {
-        "cpu": why_not_cpu(cell, like, trace=trace),
-        "torch": _why_not_fused(cell, trace, noise),
+        "cpu": why_not_cpu(cell, device, dtype, trace=trace),
+        "torch": _why_not_fused(cell, trace, noise)
+        or why_plain_operators(device, resets=resets)
+        or why_not_autocast(cell, device),
     }
     if requested != "auto":
         if (obstacle := obstacles[requested]) is not None:

@@ -18,14 +18,17 @@ from storyline.kernels.native_call import Arguments, Call
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
 from storyline.kernels.reverse import in_reverse
+from storyline.kernels.transforms import why_no_kernel
 from storyline.kernels.weights import Recurrence, Weights
 
 _DTYPES = (torch.float32, torch.float64)
 _SERVED = frozenset(native.cells())
 
 
-def why_not_cpu(cell: Cell, like: Tensor | None, *, trace: bool = False) -> str | None:
-    """Why the native kernels cannot serve, None where they can. like: a weight of the layer, None: any."""
+def why_not_cpu(
+    cell: Cell, device: torch.device | None, dtype: torch.dtype | None, *, trace: bool = False
+) -> str | None:
+    """Why the native kernels cannot serve, None where they can; see `choose_backend` for the arguments."""
     if native.missing is not None:
         return native.missing
     # By its function, which is the same in every copy of a layer; a user's cell may have a name of ours.
@@ -33,17 +36,13 @@ def why_not_cpu(cell: Cell, like: Tensor | None, *, trace: bool = False) -> str 
         return f"there is no native kernel for {cell.name}"
     if trace:
         return "a trace was asked for, and the native kernels return neither gates nor all states"
-    if like is None:
-        return None
-    if like.device.type != "cpu":
-        return f"the layer is on {like.device}, and the native kernels run on the CPU"
-    if like.dtype not in _DTYPES:
-        return f"the layer is {like.dtype}, and the native kernels compute in float32 and float64"
+    if device is not None and device.type != "cpu":
+        return f"the layer is on {device}, and the native kernels run on the CPU"
+    if dtype is not None and dtype not in _DTYPES:
+        return f"the layer is {dtype}, and the native kernels compute in float32 and float64"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on, and the native kernels compute in the layer's own precision"
-    if torch.autograd.forward_ad._current_level >= 0:
-        return "the native kernels have no forward-mode derivative"
-    return None
+    return why_no_kernel()
 
 
 def cpu(

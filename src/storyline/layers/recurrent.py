@@ -160,9 +160,13 @@ class Recurrent(nn.RNNBase, ABC):
         self.last_backend = choose_backend(
             self.backend,
             self.cell,
-            like=self.weight_ih_l0,
+            device=input.device,
+            dtype=self.weight_ih_l0.dtype,
             trace=return_trace,
             noise=self.rates.active(self.training),
+            ragged=ends is not None,
+            resets=cut is not None,
+            projected=self.proj_size > 0,
         )
 
         trace: dict[str, Recurrence] = {}
