@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import re
 
-from benchmarks.record import ROOT
+from benchmarks.readme import README, between_marks, pairs
 from benchmarks.tasks.catalogue import BENCHMARKS
 from benchmarks.tasks.harness import RESULTS, Benchmark
 from storyline.cli.demo import DISTRACTORS
 
-README = ROOT / "README.md"
 HEAD = (
     "| data, metric | trivial baseline, same run | must | measured, mean ± spread | aim | s a seed | model |\n"
     "|---|---|---|---|---|---|---|"
@@ -31,12 +29,12 @@ def demo_table() -> str:
         row = _newest(BENCHMARKS[name])
         if row is None:
             return "not measured"
-        details = _pairs(row["details"])
+        details = pairs(row["details"])
         cells = " | ".join(
             f"{details[column]:.1f}" if column[0] == "N" else f"{details[column]:.0f}" for column in names
         )
         lines.append(f"| {row['model']} | {cells} |")
-    for name, value in _pairs(row["baselines"]).items():
+    for name, value in pairs(row["baselines"]).items():
         label = {"logistic regression": "logistic regression on the first digit alone"}.get(name, name)
         lines.append(f"| {label} | " + " | ".join(f"{value:.1f}" for _ in DISTRACTORS) + " | | |")
     return "\n".join(lines)
@@ -48,14 +46,7 @@ def write_readme() -> None:
 
 
 def with_tables(text: str) -> str:
-    for mark, table in (("results", results_table()), ("demo", demo_table())):
-        text = re.sub(
-            rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)",
-            lambda found, t=table: f"{found[1]}{t}\n{found[2]}",
-            text,
-            flags=re.S,
-        )
-    return text
+    return between_marks(text, {"results": results_table(), "demo": demo_table()})
 
 
 def _newest(benchmark: Benchmark) -> dict[str, str] | None:
@@ -64,10 +55,6 @@ def _newest(benchmark: Benchmark) -> dict[str, str] | None:
         return None
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))[-1]
-
-
-def _pairs(text: str) -> dict[str, float]:
-    return {name: float(value) for name, value in (part.rsplit(": ", 1) for part in text.split("; "))}
 
 
 def _row(benchmark: Benchmark) -> str:
@@ -80,7 +67,7 @@ def _row(benchmark: Benchmark) -> str:
         must = float(row["must"])
         reached = mean >= must if benchmark.higher_is_better else mean <= must
         short, wanted = "" if reached else ", falls short", f"{sign} {must:.4g}"
-    baselines = ", ".join(f"{name} {value:.4g}" for name, value in _pairs(row["baselines"]).items())
+    baselines = ", ".join(f"{name} {value:.4g}" for name, value in pairs(row["baselines"]).items())
     measured = f"**{mean:.4g}** ± {float(row['spread']):.2g}{short}"
     return (
         f"| {benchmark.title}; {row['metric']} | {baselines} | {wanted} | {measured} "

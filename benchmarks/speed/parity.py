@@ -1,0 +1,41 @@
+"""Whether an implementation did the work: its answer beside the reference in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.speed.problem import Answer
+
+# Of the largest magnitude in the tensor. Float32 carries 6e-8, and a weight's gradient sums up to 16,000 terms, in
+# another order in each library; a wrong equation, an unmasked row or a missed gradient is off by over 1e-2.
+TOLERANCE = 1e-4
+
+
+class MismatchError(Exception):
+    """An answer is not the reference's; the message says where and by how much."""
+
+
+def check(found: Answer, reference: Answer) -> list[str]:
+    """Compare; returns the names that the answer does not give. Raises MismatchError.
+
+    c_n, and gradients of biases, gains and shifts, may be missing: who pads and masks cannot have c_n, and not every
+    peer has as many vectors as we. All else is owed.
+    """
+    missing = [name for name in reference if name not in found]
+    owed = [name for name in missing if name in ("output", "h_n", "grad input") or "weight_" in name]
+    if owed:
+        raise MismatchError(f"no {', '.join(owed)}")
+    for name in reference:
+        if name in found:
+            _compare(name, found[name], reference[name])
+    return missing
+
+
+def _compare(name: str, found: np.ndarray, wanted: np.ndarray) -> None:
+    if found.shape != wanted.shape:
+        raise MismatchError(f"{name} has the shape {found.shape}, the reference {wanted.shape}")
+    off = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+    if not off <= TOLERANCE:  # so that NaN fails too
+        raise MismatchError(
+            f"{name} is off by {off:.1e} of its largest magnitude, {TOLERANCE:.0e} is allowed"
+        )
