@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 
 PREACTIVATIONS = {"lstm": 4, "gru": 3, "rnn": 1}
 
-# What a bar is measured against. A ratio is the others' seconds by ours.
+# What a bar is measured against. A ratio is the other's seconds by ours; "torch" and the like are the fastest of the
+# peers whose names begin so.
 OTHERS = "the fastest other"
 TORCH = "torch"
+PACKED = "torch-packed"
 ONNX = "onnxruntime"
 PEAK = "% of the peak"
 # These two are ours over ours, and small is good.
@@ -19,10 +21,10 @@ SMALL_IS_GOOD = (TIME_GROWTH, MEMORY_GROWTH)
 
 @dataclass(frozen=True)
 class Bar:
-    """What a case must reach, and what it aims at, against whom; either may be None."""
+    """What a case must reach, and what it aims at, against whom; with neither it is only shown."""
 
     against: str
-    must: float | None
+    must: float | None = None
     aim: float | None = None
 
 
@@ -76,7 +78,7 @@ def _ragged(work: str, time: int, batch: int, hidden_size: int, must: float, aim
     return Case(
         f"lstm-{work}-ragged-{_size(time, batch, hidden_size)}",
         f"LSTM {work}, ragged, T{time} B{batch} H{hidden_size}",
-        "ragged", "lstm", work, time, batch, hidden_size, (Bar(OTHERS, must, aim),), ragged=True,
+        "ragged", "lstm", work, time, batch, hidden_size, (Bar(OTHERS, must, aim), Bar(PACKED)), ragged=True,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Mapping
 
-from benchmarks.speed.cases import ONNX, OTHERS, PEAK, TORCH
+from benchmarks.speed.cases import OTHERS, PEAK
 from benchmarks.speed.ours import PREFIX
 from benchmarks.speed.problem import Problem
 from benchmarks.speed.timing import Timing
@@ -29,11 +29,8 @@ def summary(
     ratio_minimum = min(timing.minimum for timing in others.values()) / mine.minimum if best else None
     flops = case.flops(problem.row_steps)
     share = 100 * flops / mine.median / best_peak[0]
-    measured = {OTHERS: ratio, PEAK: share}
-    for family in (TORCH, ONNX):
-        medians = [timing.median for name, timing in others.items() if name.startswith(family)]
-        measured[family] = min(medians) / mine.median if medians else None
-    wanted = {bar.against: measured[bar.against] for bar in case.bars if bar.against in measured}
+    measured = {bar.against: _against(bar.against, others, mine) for bar in case.bars}
+    measured = {name: {OTHERS: ratio, PEAK: share}.get(name, value) for name, value in measured.items()}
     q1, median, q3 = mine.quartiles
     return {
         "case": case.name,
@@ -55,8 +52,13 @@ def summary(
         "share_of_peak_percent": round(share, 2),
         "must": text({bar.against: bar.must for bar in case.bars}, None),
         "aim": text({bar.against: bar.aim for bar in case.bars}, None),
-        "measured": text(wanted, 3),
+        "measured": text(measured, 3),
     }
+
+
+def _against(family: str, others: Mapping[str, Timing], mine: Timing) -> float | None:
+    medians = [timing.median for name, timing in others.items() if name.startswith(family)]
+    return min(medians) / mine.median if medians else None
 
 
 def digits(value: float) -> str:
