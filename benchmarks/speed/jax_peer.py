@@ -64,10 +64,9 @@ def _shares(problem: Problem, weights: dict[str, Array], suffix: str) -> tuple[C
             lambda x: x @ weights[f"weight_ih{suffix}"].T + weights[f"bias_ih{suffix}"],
             lambda h: h @ weights[f"weight_hh{suffix}"].T + weights[f"bias_hh{suffix}"],
         )
-    bias = sum(value for name, value in weights.items() if name.startswith("bias_"))
     return (
-        lambda x: weights["gain_x"] * _normalise(x @ weights[f"weight_ih{suffix}"].T) + bias,
-        lambda h: weights["gain_h"] * _normalise(h @ weights[f"weight_hh{suffix}"].T),
+        lambda x: weights["gain_x_l0"] * _normalise(x @ weights["weight_ih_l0"].T) + weights["bias_l0"],
+        lambda h: weights["gain_h_l0"] * _normalise(h @ weights["weight_hh_l0"].T),
     )
 
 
@@ -79,20 +78,10 @@ def _cell(problem: Problem, jax: Any) -> Callable[..., tuple[Array, ...]]:
     def normalised(x: Array, r: Array, state: tuple[Array, ...], weights: Any) -> tuple[Array, ...]:
         i, f, g, o = jax.numpy.split(x + r, 4, -1)
         c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jax.numpy.tanh(g)
-        read = jax.numpy.tanh(weights["gain_c"] * _normalise(c) + weights["shift_c"])
+        read = jax.numpy.tanh(weights["gain_c_l0"] * _normalise(c) + weights["shift_c_l0"])
         return jax.nn.sigmoid(o) * read, c
 
     return normalised
-
-
-def _weights(problem: Problem) -> dict[str, np.ndarray]:
-    weights = {name: value.numpy() for name, value in problem.weights.items()}
-    if not problem.case.layer_norm:
-        return weights
-    plain = {name: value for name, value in weights.items() if name.startswith(("weight_", "bias_"))}
-    size = problem.case.hidden_size
-    ones, zeros = np.ones(size, np.float32), np.zeros(size, np.float32)
-    return plain | {"gain_x": np.tile(ones, 4), "gain_h": np.tile(ones, 4), "gain_c": ones, "shift_c": zeros}
 
 
 def _forward(problem: Problem, jax: Any) -> Callable[[dict[str, Array], Array], tuple[Array, ...]]:
@@ -130,7 +119,7 @@ def _forward(problem: Problem, jax: Any) -> Callable[[dict[str, Array], Array], 
 def _whole(problem: Problem) -> Implementation:
     jax = _jax()
     forward = _forward(problem, jax)
-    weights = {name: jax.numpy.asarray(value) for name, value in _weights(problem).items()}
+    weights = {name: jax.numpy.asarray(value.numpy()) for name, value in problem.weights.items()}
     input, cotangent = (jax.numpy.asarray(each.numpy()) for each in (problem.input, problem.cotangent))
 
     def loss(weights: dict[str, Array], input: Array, cotangent: Array) -> tuple[Array, Any]:
@@ -157,7 +146,7 @@ def _whole(problem: Problem) -> Implementation:
 
 def _stepwise(problem: Problem) -> Implementation:
     jax = _jax()
-    weights = {name: jax.numpy.asarray(value) for name, value in _weights(problem).items()}
+    weights = {name: jax.numpy.asarray(value.numpy()) for name, value in problem.weights.items()}
     share_x, share_h = _shares(problem, weights, "_l0")
     cell, zeros = _cell(problem, jax), jax.numpy.zeros((1, problem.case.hidden_size))
     step = jax.jit(lambda x, state: cell(share_x(x), share_h(state[0]), state, weights))

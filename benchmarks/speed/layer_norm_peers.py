@@ -32,20 +32,6 @@ def layer_norm_peers(problem: Problem) -> dict[str, Callable[[], Implementation]
     }
 
 
-class Normalised(nn.Module):
-    """The parameters: gains 1 and shift 0 to begin with, as in our layer."""
-
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        super().__init__()
-        rows, size = weights["weight_hh_l0"].shape
-        bias = sum((value for name, value in weights.items() if name.startswith("bias_")), torch.zeros(rows))
-        self.weight_ih_l0 = nn.Parameter(weights["weight_ih_l0"].clone())
-        self.weight_hh_l0 = nn.Parameter(weights["weight_hh_l0"].clone())
-        self.bias = nn.Parameter(bias.clone())
-        self.gain_x, self.gain_h = nn.Parameter(torch.ones(rows)), nn.Parameter(torch.ones(rows))
-        self.gain_c, self.shift_c = nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))
-
-
 def step(
     normal_x: Tensor, h: Tensor, c: Tensor, weight_hh: Tensor, gain_h: Tensor, gain_c: Tensor, shift_c: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -69,16 +55,16 @@ def loop(
 
 
 def _whole(problem: Problem, recur: Callable[..., Any]) -> Implementation:
-    module = Normalised(problem.weights)
-    rest = (module.weight_hh_l0, module.gain_h, module.gain_c, module.shift_c)
+    parameters = {name: nn.Parameter(value.clone()) for name, value in problem.weights.items()}
+    weight_ih, bias, gain_x = (parameters[name] for name in ("weight_ih_l0", "bias_l0", "gain_x_l0"))
+    rest = [parameters[f"{name}_l0"] for name in ("weight_hh", "gain_h", "gain_c", "shift_c")]
 
     def forward(input: Tensor) -> tuple[Tensor, Any]:
-        x = input @ module.weight_ih_l0.t()  # for all steps at once, as a careful user would
-        normal_x = functional.layer_norm(x, [x.shape[-1]], module.gain_x) + module.bias
-        output, h, c = recur(normal_x, *rest)
+        x = input @ weight_ih.t()  # for all steps at once, as a careful user would
+        output, h, c = recur(functional.layer_norm(x, [x.shape[-1]], gain_x) + bias, *rest)
         return output, (h.unsqueeze(0), c.unsqueeze(0))
 
-    return whole(problem, forward, dict(module.named_parameters()))
+    return whole(problem, forward, parameters)
 
 
 def _loop_of(one_step: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., Any]:

@@ -47,6 +47,7 @@ def interleave(
     wall, processor = dict.fromkeys(implementations, 0.0), dict.fromkeys(implementations, 0.0)
     names = list(implementations)
     for _ in range(rounds):
+        gc.collect()
         for name in names:
             took, used = _turn(implementations[name], repeats[name])
             samples[name].append(took / repeats[name])
@@ -70,7 +71,6 @@ def _warm_up(implementation: Implementation, seconds: float) -> int:
 def _turn(implementation: Implementation, repeats: int) -> tuple[float, float]:
     """Seconds of the wall and of the processor for `repeats` calls."""
     run = implementation.run
-    gc.collect()
     time.sleep(_REST_SECONDS)
     with implementation.around():
         if repeats > 1:
