@@ -62,6 +62,11 @@ class Problem:
         """The same numbers every time. Raises UnavailableError where our layers cannot be built so."""
         torch.manual_seed(0)
         weights = layer(case, "reference").state_dict()
+        for name in weights:
+            if name.startswith("gain_h"):
+                # At 1, as it is initialised, random weights are chaotic: the rounding of float32 grows from 1e-6 of the
+                # output to 0.2 in 200 steps, for any implementation, and parity could not be told from error.
+                weights[name] = torch.full_like(weights[name], 0.5)
         time, batch, size = case.time, case.batch, case.hidden_size
         lengths = None
         if case.ragged:

@@ -13,7 +13,9 @@ from benchmarks.readme import README, pairs
 from benchmarks.speed import measure as speed
 from benchmarks.speed.__main__ import main
 from benchmarks.speed.cases import CASES
+from benchmarks.speed.layer_norm_peers import layer_norm_peers
 from benchmarks.speed.measure import RESULTS, NotTimedError, measure
+from benchmarks.speed.parity import check
 from benchmarks.speed.problem import Answer, Implementation, Problem
 from benchmarks.speed.table import newest_rows, with_speed
 
@@ -24,10 +26,16 @@ COMPILED = frozenset({"torch-compile", "torch-cell-compile", "torch-loop-compile
 CASE = CASES["lstm-training-t200-b32-h128"]
 
 
-@pytest.mark.parametrize("name", CASES)
+LAYER_NORM = pytest.mark.skipif(
+    "layer_norm" not in inspect.signature(storyline.LSTM).parameters,
+    reason="storyline.LSTM has no layer_norm",
+)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=LAYER_NORM if case.layer_norm else ()) for name, case in CASES.items()]
+)
 def test_a_case_runs_at_a_tiny_size(name: str) -> None:
-    if CASES[name].layer_norm and "layer_norm" not in inspect.signature(storyline.LSTM).parameters:
-        pytest.skip("storyline.LSTM has no layer_norm")
     row = measure(CASES[name], 2, tiny=True, without=COMPILED)
     assert str(row["ours"]).startswith("storyline-")
     assert str(row["best_other"]).startswith(("torch", "onnxruntime", "jax"))
@@ -139,6 +147,13 @@ def test_a_case_that_is_not_there_is_refused(
     assert "there is no case 'lstm-step-h65'; the nearest is 'lstm-step-h64'" in capsys.readouterr().err
 
 
+@LAYER_NORM
+def test_the_layer_norm_case_is_not_chaos() -> None:
+    """At its full length: float32 could not be told from an error."""
+    problem = Problem.draw(CASES["layer-norm-lstm-training-t200-b32-h128"])
+    assert check(layer_norm_peers(problem)["torch-loop"]().answer(), problem.reference()) == []
+
+
 def test_the_padding_and_its_gradient_are_not_zero() -> None:
     """Else a peer that does not mask would pass."""
     problem = Problem.draw(CASES["lstm-training-ragged-t200-b32-h128"].tiny())
@@ -148,3 +163,15 @@ def test_the_padding_and_its_gradient_are_not_zero() -> None:
     beyond = int(problem.lengths[row])
     assert np.abs(problem.input[beyond:, row].numpy()).min() > 0
     assert np.abs(problem.cotangent[beyond:, row].numpy()).min() > 0
+
+
+def test_a_case_without_a_row_ends_in_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuses(*arguments: object, **more: object) -> None:
+        raise NotTimedError("storyline-torch fails parity")
+
+    monkeypatch.setattr(speed, "measure", refuses)
+    monkeypatch.setattr("sys.argv", ["speed", "lstm-step-h64", "--here", "--threads", "1"])
+    assert main() == 1
+    assert "lstm-step-h64: not timed: storyline-torch fails parity" in capsys.readouterr().out
