@@ -56,8 +56,10 @@ class Case:
     def tiny(self) -> Case:
         """The same work in milliseconds, so that the suite can keep it from rotting; the figures mean nothing."""
         time = 120 if self.short_time else min(self.time, 12)
-        sizes = {"batch": min(self.batch, 3), "hidden_size": min(self.hidden_size, 8)}
-        return replace(self, time=time, short_time=self.short_time and 12, **sizes)
+        batch, hidden_size = min(self.batch, 3), min(self.hidden_size, 8)
+        return replace(
+            self, time=time, batch=batch, hidden_size=hidden_size, short_time=self.short_time and 12
+        )
 
     def flops(self, row_steps: int) -> int:
         """Of matrix products alone, 2 a multiply-add, for this many steps, summed over the rows.

@@ -11,6 +11,7 @@ from benchmarks.speed.cases import MEMORY_GROWTH, TIME_GROWTH, Case
 from benchmarks.speed.jax_peer import jax_peers
 from benchmarks.speed.layer_norm_peers import layer_norm_peers
 from benchmarks.speed.memory import peak_bytes
+from benchmarks.speed.neighbours import BUSY_CORES, Neighbours
 from benchmarks.speed.onnx_peer import onnx_peers
 from benchmarks.speed.ours import PREFIX, ours
 from benchmarks.speed.parity import MismatchError, check
@@ -64,7 +65,8 @@ def measure(
         short = {_SHORT: entrants.entered[first]}
     size = 128 if tiny else 1536
     peaks = [peak(threads, size)]
-    timings = interleave(timed | short, rounds=2 if tiny else rounds, seconds=0.0 if tiny else 1.0)
+    with Neighbours() as neighbours:
+        timings = interleave(timed | short, rounds=2 if tiny else rounds, seconds=0.0 if tiny else 1.0)
     peaks.append(peak(threads, size))
     row = summary(
         problem,
@@ -77,6 +79,7 @@ def measure(
         row["measured"] = text(_growth(case, timed[first], short[_SHORT], timings[first], timings[_SHORT]), 3)
     row |= {"threads": threads, "rounds": len(timings[first].samples), **place}
     row |= {"features": processor_features(), "versions": versions()}
+    row["others_cores"] = "" if neighbours.cores is None else round(neighbours.cores, 2)
     _say(case, row)
     if not tiny:
         append_row(RESULTS / f"{case.group}.csv", row)
@@ -154,3 +157,9 @@ def _say(case: Case, row: Mapping[str, object]) -> None:
         f"medians {row['medians']}",
         flush=True,
     )
+    if row["others_cores"] and float(str(row["others_cores"])) > BUSY_CORES:
+        print(
+            f"{case.name}: other processes kept {row['others_cores']} cores busy meanwhile: "
+            "run it again on an idle machine before you believe it",
+            flush=True,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,12 +18,12 @@ PREFIX = "storyline-"
 def ours(problem: Problem) -> dict[str, Callable[[], Implementation]]:
     """By name, the default first. The reference is a definition, timed only where it is the default."""
     if problem.case.work == "step":
-        named = {"step": _step, "stream": _stream} if hasattr(layer(problem.case, "auto"), "stream") else {}
-        named = dict(reversed(named.items())) or {"step": _step}
-        return {f"{PREFIX}{name}": lambda build=build: build(problem) for name, build in named.items()}
+        steps = {f"{PREFIX}step": partial(_step, problem)}
+        streams = hasattr(layer(problem.case, "auto"), "stream")
+        return {f"{PREFIX}stream": partial(_stream, problem), **steps} if streams else steps
     default = _default_backend(problem)
     names = dict.fromkeys([default, *(name for name in BACKENDS if name != "reference")])
-    return {f"{PREFIX}{name}": lambda name=name: _layer(problem, name) for name in names}
+    return {f"{PREFIX}{name}": partial(_layer, problem, name) for name in names}
 
 
 def _loaded(problem: Problem, backend: str) -> Any:

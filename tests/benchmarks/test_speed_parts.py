@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,6 +15,7 @@ from benchmarks.speed.cases import CASES, Case
 from benchmarks.speed.jax_peer import jax_peers
 from benchmarks.speed.layer_norm_peers import layer_norm_peers
 from benchmarks.speed.memory import peak_bytes
+from benchmarks.speed.neighbours import Neighbours
 from benchmarks.speed.onnx_peer import onnx_peers
 from benchmarks.speed.parity import MismatchError, check
 from benchmarks.speed.problem import Implementation, Problem
@@ -85,6 +89,19 @@ def test_memory_at_its_height_is_seen_each_time() -> None:
     for height in heights:
         assert height is not None
         assert 60 << 20 < height < 80 << 20
+
+
+def test_neighbours_are_seen() -> None:
+    command = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as neighbour:
+        assert neighbour.stdout is not None
+        neighbour.stdout.readline()  # it runs
+        with Neighbours() as seen:
+            time.sleep(1.0)
+        neighbour.kill()
+    if seen.cores is None:
+        pytest.skip("the system does not tell how busy it is")
+    assert 0.5 < seen.cores <= (os.cpu_count() or 1) + 0.1
 
 
 def test_every_library_is_given_the_same_threads() -> None:
