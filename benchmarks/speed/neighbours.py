@@ -1,7 +1,7 @@
 """Whether the machine was ours alone: how many of its cores other processes kept busy meanwhile.
 
-Two threads that meet at every step wait for each other: let a neighbour take the core of one, and a step of 0.2 ms takes
-24. Figures taken beside others are no figures.
+Two threads that meet at every step wait for each other: let a neighbour take the core of one, and a step of 0.2 ms
+takes 24. Figures taken beside others are no figures.
 """
 
 from __future__ import annotations

@@ -54,7 +54,9 @@ def speed_table(rows: Rows) -> str:
         + f", peak by {row['peak_by']}"
         for row in rows.values()
     )
-    return "\n".join([*lines, "", "Measured on " + "; ".join(places) + "."])
+    others = max((float(row["others_cores"]) for row in rows.values() if row["others_cores"]), default=None)
+    beside = "." if others is None else f"; other processes kept at most {others:.2g} cores busy meanwhile."
+    return "\n".join([*lines, "", "Measured on " + "; ".join(places) + beside])
 
 
 def _line(case: Case, rows: Rows) -> str:

@@ -170,7 +170,7 @@ def _row(case: Case, ratio: float) -> dict[str, str]:
         "best_other_seconds": "1.5", "ratio": str(ratio), "share_of_peak_percent": "61.2",
         "must": "the fastest other: 1.7; % of the peak: 60", "aim": "the fastest other: 2.2",
         "measured": f"the fastest other: {ratio}; % of the peak: 61.2", "machine": "M", "features": "fma",
-        "commit": "abc", "torch": "2", "versions": "jax 1", "peak_by": "P", "case": case.name,
+        "commit": "abc", "torch": "2", "versions": "jax 1", "peak_by": "P", "case": case.name, "others_cores": "0.05",
     }  # fmt: skip
 
 
@@ -184,7 +184,9 @@ def test_the_table_says_what_falls_short_and_what_is_not_measured() -> None:
     ) in table
     assert "| GRU training, T200 B32 H128 | | | not measured | | | | |" in table
     assert "not measured: 0 of 16 shapes" in table
-    assert table.endswith("Measured on M (fma), commit abc, torch 2, jax 1, peak by P.")
+    assert table.endswith(
+        "Measured on M (fma), commit abc, torch 2, jax 1, peak by P; other processes kept at most 0.05 cores busy meanwhile."
+    )
 
 
 def test_the_grid_is_one_line_with_its_worst_and_its_mean() -> None:
