@@ -34,6 +34,6 @@ def test_torch_that_cannot_serve_raises() -> None:
 
 def test_unknown_name() -> None:
     with pytest.raises(
-        ValueError, match=r"backend is 'cuda'; it must be one of 'auto', 'reference', 'torch'"
+        ValueError, match=r"backend is 'cuda'; it must be one of 'auto', 'reference', 'torch', 'triton'"
     ):
         choose_backend("cuda", lstm)

@@ -9,31 +9,57 @@ from storyline.cells import Cell, Noise, Scan, State
 from storyline.kernels.fused import OPERATORS, fused
 from storyline.kernels.ragged import Ragged, reverse_resets
 from storyline.kernels.reference import reference
+from storyline.kernels.triton import triton_scan, why_not_triton
 from storyline.kernels.weights import Recurrence, Weights
 
-BACKENDS = {"reference": reference, "torch": fused}
+BACKENDS = {"reference": reference, "torch": fused, "triton": triton_scan}
 
 
 def choose_backend(
-    requested: str, cell: Cell, *, trace: bool = False, noise: bool = False
+    requested: str,
+    cell: Cell,
+    *,
+    trace: bool = False,
+    noise: bool = False,
+    input: Tensor | None = None,
+    plain: bool = True,
+    projected: bool = False,
 ) -> tuple[str, str]:
     """The backend for a call, and the reason.
 
     requested: "auto", or the name of a backend, which must then serve. trace: every state and gate is wanted.
-    noise: the call has a `Noise`.
+    noise: the call has a `Noise`. input: what will be read, None while that is unknown; its device and dtype
+    count. plain: without lengths and without resets. projected: with a proj_size.
     Raises ValueError where the name is unknown, or where the backend asked for cannot serve.
     """
     if requested == "reference":
         return "reference", "asked for"
-    if requested not in ("auto", "torch"):
-        wanted = ", ".join(repr(name) for name in ("auto", *BACKENDS))
-        raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
-    obstacle = _why_not_fused(cell, trace, noise)
-    if obstacle is None:
-        return "torch", "asked for" if requested == "torch" else f"torch has a fused operator for {cell.name}"
-    if requested == "torch":
-        raise ValueError(f"backend='torch' cannot serve this call: {obstacle}; use backend='auto'")
-    return "reference", obstacle
+    device, dtype = (None, None) if input is None else (input.device, input.dtype)
+    obstacles = {
+        "torch": _why_not_fused(cell, trace, noise),
+        "triton": why_not_triton(cell, device, dtype, trace, noise, projected),
+    }
+    if requested != "auto":
+        if requested not in obstacles:
+            wanted = ", ".join(repr(name) for name in ("auto", *BACKENDS))
+            raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
+        if (obstacle := obstacles[requested]) is not None:
+            raise ValueError(f"backend={requested!r} cannot serve this call: {obstacle}; use backend='auto'")
+        return requested, "asked for"
+    return _automatic(cell, obstacles, device is not None and device.type == "cuda", plain)
+
+
+def _automatic(cell: Cell, obstacles: dict[str, str | None], cuda: bool, plain: bool) -> tuple[str, str]:
+    """cuDNN where it has the very call; else our own loop on a GPU; else torch's operator, fed by detours."""
+    fused_reason, reason = obstacles["torch"], f"torch has a fused operator for {cell.name}"
+    if cuda and not (plain and fused_reason is None):
+        if (obstacle := obstacles["triton"]) is None:
+            what = cell.name if plain else "lengths and resets"
+            return "triton", f"cuDNN has no operator for {what}, and the triton kernels have"
+        if fused_reason is not None:
+            return "reference", f"{fused_reason}; triton cannot serve: {obstacle}"
+        reason += f"; triton cannot serve: {obstacle}"
+    return ("torch", reason) if fused_reason is None else ("reference", fused_reason)
 
 
 def _why_not_fused(cell: Cell, trace: bool, noise: bool) -> str | None:
