@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,9 +53,7 @@ class Problem:
     def forward(self, backend: str, leaf: dict[str, Tensor]) -> Recurrence:
         weights = Weights(**{name: value for name, value in leaf.items() if name[:4] in ("weig", "bias")})
         state, fresh = (tuple(leaf[f"{name}_{which}"] for name in self.cell.states) for which in ("0", "new"))
-        return recurrence(
-            backend, self.cell, weights, leaf["input"], state, fresh, self.ragged, self.resets
-        )
+        return recurrence(backend, self.cell, weights, leaf["input"], state, fresh, self.ragged, self.resets)
 
     def run(self, backend: str, dtype: torch.dtype) -> dict[str, Tensor]:
         """Output, last states, and the gradients of a random weighing of them with respect to all leaves."""
@@ -166,3 +168,19 @@ def test_autocast_narrows_the_products_and_keeps_the_dtype_of_the_state() -> Non
     assert (output.dtype, h.dtype, c.dtype) == (torch.bfloat16, torch.float32, torch.float32)
     output.float().sum().backward()
     assert all(weight.grad.dtype == torch.float32 for weight in layer.parameters())
+
+
+def test_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
+    """For compute capability 8.6, whose programs have the least shared memory of all that are common: 99 KiB."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("compile_triton.py"), "86"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    kernels = [line.split() for line in done.stdout.splitlines()]
+    assert len(kernels) == 10
+    for *_, shared, barriers in kernels:
+        assert int(shared) <= 99 * 1024
+        assert barriers == "1", "h must be ordered by a barrier at the end of a step that is not pipelined"

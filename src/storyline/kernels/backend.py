@@ -50,7 +50,7 @@ def choose_backend(
 
 
 def _automatic(cell: Cell, obstacles: dict[str, str | None], cuda: bool, plain: bool) -> tuple[str, str]:
-    """cuDNN where it has the very call; else our own loop on a GPU; else torch's operator, fed by detours."""
+    """NVIDIA's cuDNN where it has the very call; else our own loop on a GPU; else torch's operator, fed by detours."""
     fused_reason, reason = obstacles["torch"], f"torch has a fused operator for {cell.name}"
     if cuda and not (plain and fused_reason is None):
         if (obstacle := obstacles["triton"]) is None:

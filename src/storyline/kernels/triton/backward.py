@@ -106,12 +106,11 @@ def backward_kernel(
                 store_tile(d_share, now, unit, G * H, inside, units, d0)
                 store_tile(d_share, now, H + unit, G * H, inside, units, d1)
                 store_tile(d_share, now, 2 * H + unit, G * H, inside, units, d_n)
-            else:
+            elif CELL == "rnn_tanh":
                 h_new = load_tile(h, now + batch, unit, H, inside, units)
-                if CELL == "rnn_tanh":
-                    d0 = d_h * (1.0 - h_new * h_new)
-                else:
-                    d0 = tl.where(h_new <= 0, 0.0, d_h)
+                d0 = d_h * (1.0 - h_new * h_new)
+            else:
+                d0 = tl.where(load_tile(h, now + batch, unit, H, inside, units) <= 0, 0.0, d_h)
             store_tile(d_x, now, unit, G * H, inside, units, d0)
             if G > 1:
                 store_tile(d_x, now, H + unit, G * H, inside, units, d1)

@@ -1,4 +1,4 @@
-"""One unit at one step, forward and backward; x_ input's share, s_ recurrent share, d_ a gradient, _past before the step.
+"""One unit at one step, forward and backward; x_ input's share, s_ recurrent share, d_ gradient, _past before it.
 
 The equations stand in `storyline.cells`; these are the same in float32, written so that no exponential can
 overflow and that a tanh near 0 keeps its relative accuracy. Values are blocks (rows, units).

@@ -73,9 +73,7 @@ def forward_kernel(
                 weight, h, h_fresh, now, row, unit, kept, reset, units,
                 H, G, HAS_RESETS, PRECISION, BLOCK_B, BLOCK_N, BLOCK_K,
             )  # fmt: skip
-            p0 = load_tile(x, now, unit, G * H, inside, units) + (
-                s0 + load_bias(bias, unit, units, HAS_BIAS)
-            )
+            p0 = load_tile(x, now, unit, G * H, inside, units) + (s0 + load_bias(bias, unit, units, HAS_BIAS))
             if G > 1:
                 s1 += load_bias(bias, H + unit, units, HAS_BIAS)
                 s2 += load_bias(bias, 2 * H + unit, units, HAS_BIAS)

@@ -87,7 +87,7 @@ class Scan(torch.autograd.Function):
         return output, *(each.to(given.dtype) for each, given in zip(last, states, strict=False))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, d_output: Tensor, *d_last: Tensor) -> tuple[Tensor | None, ...]:
         plan, blocks = ctx.plan, ctx.blocks
         weight, h, c, gates, *fresh = ctx.saved_tensors
