@@ -16,22 +16,22 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from storyline.cells import CELLS
+from storyline.kernels.triton import CELLS as SERVED
 from storyline.kernels.triton.backward import backward_kernel
 from storyline.kernels.triton.forward import forward_kernel
 from storyline.kernels.triton.scan import Plan
 
-PREACTIVATIONS = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
-NARROW = {"x", "weight", "bias", "gates", "d_output", "d_x", "d_share"}
+NARROW = {"x", "weight", "bias", "peephole", "gates", "d_output", "d_x", "d_share"}
 OTHERS = {"lengths": "*i64", "resets": "*u8", "batch": "i32", "slots": "i32"}
 
 
 def compiled(kernel: Any, cell: str, dtype: torch.dtype, hidden_size: int, architecture: int) -> Any:
     name = {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
     weight = torch.empty(1, dtype=dtype)
-    blocks = Plan(cell, PREACTIVATIONS[cell], torch.empty(0), None).blocks(hidden_size, weight)
+    blocks = Plan(CELLS[cell], torch.empty(0), torch.empty(0), save=True).blocks(hidden_size, weight)
     warps = blocks.pop("num_warps")
-    blocks |= {"CELL": cell, "H": hidden_size, "G": PREACTIVATIONS[cell]}
-    blocks |= {"HAS_BIAS": True, "HAS_RESETS": True, "SAVE": True, "PRECISION": "ieee"}
+    blocks |= {"HAS_BIAS": True, "PRECISION": "ieee"}
     signature, constants, aligned = {}, {}, {}
     for place, argument in enumerate(kernel.arg_names):
         if argument.isupper():
@@ -45,7 +45,7 @@ def compiled(kernel: Any, cell: str, dtype: torch.dtype, hidden_size: int, archi
 
 
 def main(architecture: int) -> None:
-    cases = [(cell, torch.float32, 128) for cell in PREACTIVATIONS] + [("lstm", torch.bfloat16, 64)]
+    cases = [(cell, torch.float32, 128) for cell in SERVED] + [("lstm", torch.bfloat16, 64)]
     for cell, dtype, hidden_size in cases:
         for kernel in (forward_kernel, backward_kernel):
             result = compiled(kernel, cell, dtype, hidden_size, architecture)

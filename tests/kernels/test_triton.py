@@ -6,20 +6,25 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from storyline import GRU, LSTM, RNN
-from storyline.cells import Cell, gru, lstm, rnn_relu, rnn_tanh
-from storyline.kernels import Ragged, Recurrence, Weights, recurrence
+from storyline import GRU, LSTM, RNN, cells
+from storyline.cells import Cell, lstm, rnn_relu
+from storyline.kernels import Ragged, Recurrence, Weights, recurrence, triton
 
 pytest.importorskip("triton", reason="the package triton is not installed, so its kernels cannot run")
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-CELLS = pytest.mark.parametrize("cell", [rnn_tanh, rnn_relu, lstm, gru], ids=lambda cell: cell.name)
+CELLS = pytest.mark.parametrize(
+    "cell", [cells.CELLS[name] for name in triton.CELLS], ids=lambda cell: cell.name
+)
 
 
 class Problem:
@@ -44,6 +49,7 @@ class Problem:
             "weight_ih": draw(rows, 3) * scale,
             "weight_hh": draw(rows, hidden_size) * scale,
             **({"bias_ih": draw(rows) * scale, "bias_hh": draw(rows) * scale} if bias else {}),
+            **{each.name: draw(*each.shape(hidden_size)) for each in cell.parameters},
             **{f"{name}_{which}": draw(batch, hidden_size) for which in ("0", "new") for name in cell.states},
         }
         if self.ragged is not None:
@@ -51,7 +57,9 @@ class Problem:
         self.weigh = [draw(time, batch, hidden_size), *(draw(batch, hidden_size) for _ in cell.states)]
 
     def forward(self, backend: str, leaf: dict[str, Tensor]) -> Recurrence:
-        weights = Weights(**{name: value for name, value in leaf.items() if name[:4] in ("weig", "bias")})
+        own = tuple(leaf[each.name] for each in self.cell.parameters)
+        shared = {name: value for name, value in leaf.items() if name.startswith(("weight", "bias"))}
+        weights = Weights(**shared, own=own)
         state, fresh = (tuple(leaf[f"{name}_{which}"] for name in self.cell.states) for which in ("0", "new"))
         return recurrence(backend, self.cell, weights, leaf["input"], state, fresh, self.ragged, self.resets)
 
@@ -90,7 +98,7 @@ def check(problems: list[Problem], dtype: torch.dtype = torch.float32) -> None:
 @pytest.mark.parametrize("resets", [False, True], ids=["", "resets"])
 @pytest.mark.parametrize("ragged", [False, True], ids=["dense", "ragged"])
 def test_tiny(cell: Cell, ragged: bool, resets: bool) -> None:
-    check([Problem(cell, 5, 3, 5, ragged, resets, seed=seed) for seed in range(3)])
+    check([Problem(cell, 4, 13, 15, ragged, resets)])
 
 
 @CELLS
@@ -101,22 +109,50 @@ def test_several_programs_and_tiles(cell: Cell) -> None:
 
 @CELLS
 def test_one_unit_one_step_without_bias(cell: Cell) -> None:
-    check([Problem(cell, 1, 1, 1, bias=False, seed=seed) for seed in range(3)])
+    # So few numbers that some draws of the plain loop are exact by luck; many draws are not.
+    check([Problem(cell, 1, 1, 1, bias=False, seed=seed) for seed in range(20)])
+
+
+def distance_to_the_kink(problem: Problem) -> float:
+    """The least |preactivation| of a relu network: one that rounding moves over 0 takes its gradient along."""
+    cell = replace(rnn_relu, gates=("p",), step=lambda x, h, _: ((x + h,), (torch.relu(x + h),)))
+    problem = copy(problem)
+    problem.cell = cell
+    done = problem.forward("reference", problem.leaves)
+    assert done.scan is not None
+    inside = torch.ones_like(done.scan.gates["p"]) if problem.ragged is None else problem.ragged.inside
+    return float(done.scan.gates["p"].abs().where(inside.bool(), torch.inf).min())
 
 
 @CELLS
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 def test_half_precision(cell: Cell, dtype: torch.dtype) -> None:
-    check([Problem(cell, 4, 3, 5, seed=seed) for seed in range(2)], dtype)
+    if cell is rnn_relu:
+        few = (Problem(cell, 4, 3, 5, seed=seed) for seed in range(100))
+        check([problem for problem in few if distance_to_the_kink(problem) > 2**-6][:4], dtype)
+    else:
+        check([Problem(cell, 4, 16, 16, seed=seed) for seed in range(2)], dtype)
 
 
 @CELLS
-def test_inference_gives_the_bits_of_training(cell: Cell) -> None:
-    """Without gradients c is kept for two steps only."""
+def test_inference_gives_the_bits_of_training(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without gradients no gate is kept, and c for two steps only."""
+    # Not at the top: it imports the kernels, which need the package.
+    from storyline.kernels.triton import scan
+
     problem = Problem(cell, 5, 3, 5)
     trained = problem.run("triton", torch.float32)
+    kernel, saved = scan.forward_kernel, []
+
+    class Spy:
+        def __getitem__(self, grid: tuple[int]) -> Any:
+            return lambda *given, **known: (saved.append(known["SAVE"]), kernel[grid](*given, **known))
+
+    monkeypatch.setattr(scan, "forward_kernel", Spy())
+    leaves = {name: value.clone().requires_grad_() for name, value in problem.leaves.items()}
     with torch.no_grad():
-        inferred = problem.forward("triton", problem.leaves)
+        inferred = problem.forward("triton", leaves)
+    assert saved == [False]
     for name, value in zip(["output", *cell.states], [inferred.output, *inferred.state], strict=True):
         assert torch.equal(value, trained[name]), name
 
@@ -180,7 +216,7 @@ def test_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     kernels = [line.split() for line in done.stdout.splitlines()]
-    assert len(kernels) == 10
+    assert len(kernels) == 14
     for *_, shared, barriers in kernels:
         assert int(shared) <= 99 * 1024
         assert barriers == "1", "h must be ordered by a barrier at the end of a step that is not pipelined"

@@ -23,7 +23,7 @@ from storyline.cells import Cell, Noise, State
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.weights import Recurrence, Weights
 
-CELLS = ("gru", "lstm", "rnn_relu", "rnn_tanh")
+CELLS = ("gru", "lstm", "lstm_coupled", "lstm_peephole", "rnn_relu", "rnn_tanh")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -79,6 +79,10 @@ def triton_scan(
     # Under autocast the projection comes out narrower than the parameters are.
     weight_hh = weights.weight_hh.to(gates_x.dtype)
     bias_hh = None if weights.bias_hh is None else weights.bias_hh.to(gates_x.dtype)
-    plan = Plan(cell.name, cell.preactivations, lengths, cuts)
-    output, *last = Scan.apply(plan, gates_x, weight_hh, bias_hh, *state, *fresh)  # type: ignore[no-untyped-call]
+    # The only parameters of their own that cells of this backend have are the peepholes of i, f and o.
+    peephole = torch.cat(weights.own) if weights.own else None
+    tensors = (gates_x, weight_hh, bias_hh, peephole, *state, *fresh)
+    # Here, because inside the function autograd is off, and its needs_input_grad does not know of no_grad.
+    save = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in tensors)
+    output, *last = Scan.apply(Plan(cell, lengths, cuts, save), *tensors)  # type: ignore[no-untyped-call]
     return Recurrence(output, tuple(last))

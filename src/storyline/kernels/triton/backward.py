@@ -8,8 +8,8 @@ between two slots, t % 2, so that no thread overwrites what another has yet to r
 import triton
 import triton.language as tl
 
-from storyline.kernels.triton.cells import gru_backward, lstm_backward
-from storyline.kernels.triton.tiles import load_past, load_tile, product, store_tile
+from storyline.kernels.triton.cells import coupled_backward, gru_backward, lstm_backward, peephole_backward
+from storyline.kernels.triton.tiles import load_bias, load_past, load_tile, product, store_tile
 
 
 @triton.jit
@@ -41,9 +41,10 @@ def part_fresh(d, d_fresh, old, new, unit, live, cut, units, H: tl.constexpr):
 
 @triton.jit
 def backward_kernel(
-    weight, h, c, h_fresh, c_fresh, gates, lengths, resets, d_output, d_h_last, d_c_last,
+    weight, peephole, h, c, h_fresh, c_fresh, gates, lengths, resets, d_output, d_h_last, d_c_last,
     d_x, d_share, d_carry, d_h_fresh, d_c_fresh, batch,
-    CELL: tl.constexpr, H: tl.constexpr, G: tl.constexpr, HAS_RESETS: tl.constexpr, PRECISION: tl.constexpr,
+    CELL: tl.constexpr, HAS_C: tl.constexpr, H: tl.constexpr, G: tl.constexpr, HAS_RESETS: tl.constexpr,
+    PRECISION: tl.constexpr,
     BLOCK_B: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """All contiguous, as the forward kernel left them; what is not written stays as it is.
@@ -86,7 +87,7 @@ def backward_kernel(
                 d_h = part_fresh(d_h, d_h_fresh, old, new, unit, live, cut, units, H)
             d_h += load_tile(d_output, now, unit, H, inside, units)
             d_h += load_tile(d_h_last, row, unit, H, ends, units)
-            if CELL == "lstm":
+            if HAS_C:
                 d_c = load_tile(d_carry, old, unit, H, follows, units)
                 if HAS_RESETS:
                     d_c = part_fresh(d_c, d_c_fresh, old, new, unit, live, cut, units, H)
@@ -96,10 +97,21 @@ def backward_kernel(
                 g1 = load_tile(gates, now, H + unit, 4 * H, inside, units)
                 g2 = load_tile(gates, now, 2 * H + unit, 4 * H, inside, units)
                 g3 = load_tile(gates, now, 3 * H + unit, 4 * H, inside, units)
-            if CELL == "lstm":
+            if HAS_C:
                 c_past = load_past(c, c_fresh, now, row, unit, kept, reset, units, H, HAS_RESETS)
-                d0, d1, d2, d3, d_carried = lstm_backward(d_h, d_c, g0, g1, g2, g3, c_past)
-                store_tile(d_x, now, 3 * H + unit, G * H, inside, units, d3)
+                if CELL == "lstm":
+                    d0, d1, d2, d3, d_carried = lstm_backward(d_h, d_c, g0, g1, g2, g3, c_past)
+                elif CELL == "lstm_peephole":
+                    p_i = load_bias(peephole, unit, units, True)
+                    p_f = load_bias(peephole, H + unit, units, True)
+                    p_o = load_bias(peephole, 2 * H + unit, units, True)
+                    d0, d1, d2, d3, d_carried = peephole_backward(
+                        d_h, d_c, g0, g1, g2, g3, p_i, p_f, p_o, c_past
+                    )
+                else:
+                    d0, d1, d2, d_carried = coupled_backward(d_h, d_c, g0, g1, g2, c_past)
+                if G > 3:
+                    store_tile(d_x, now, 3 * H + unit, G * H, inside, units, d3)
             elif CELL == "gru":
                 h_past = load_past(h, h_fresh, now, row, unit, kept, reset, units, H, HAS_RESETS)
                 d0, d1, d2, d_n, d_carried = gru_backward(d_h, g0, g1, g2, g3, h_past)

@@ -9,7 +9,14 @@ threads is all the order that this needs. A row that has ended neither reads nor
 import triton
 import triton.language as tl
 
-from storyline.kernels.triton.cells import gru_forward, lstm_forward, relu, tanh
+from storyline.kernels.triton.cells import (
+    coupled_forward,
+    gru_forward,
+    lstm_forward,
+    peephole_forward,
+    relu,
+    tanh,
+)
 from storyline.kernels.triton.tiles import load_bias, load_past, load_tile, load_weight, product, store_tile
 
 
@@ -44,17 +51,19 @@ def recurrent_share(
 
 @triton.jit
 def forward_kernel(
-    x, weight, bias, h, c, h_fresh, c_fresh, gates, lengths, resets, batch, slots,
-    CELL: tl.constexpr, H: tl.constexpr, G: tl.constexpr,
+    x, weight, bias, peephole, h, c, h_fresh, c_fresh, gates, lengths, resets, batch, slots,
+    CELL: tl.constexpr, HAS_C: tl.constexpr, H: tl.constexpr, G: tl.constexpr,
     HAS_BIAS: tl.constexpr, HAS_RESETS: tl.constexpr, SAVE: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_B: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """All contiguous; state slot 0 holds the initial state, and what is not written stays as it is.
 
-    x (time, batch, G * H); weight (G * H, H); bias (G * H,). h (time + 1, batch, H) float32, written.
-    c (slots, batch, H) float32, written, LSTM only: the state after step t stands in slot (t + 1) % slots.
+    x (time, batch, G * H); weight (G * H, H); bias (G * H,); peephole (3 * H,), of i, f, o.
+    h (time + 1, batch, H) float32, written. c (slots, batch, H) float32, written, with HAS_C: the state after
+    step t stands in slot (t + 1) % slots.
     h_fresh, c_fresh (batch, H) float32; lengths (batch,); resets (time, batch) uint8.
-    gates (time, batch, 4 * H), written with SAVE: LSTM i, f, g, o; GRU r, z, n and the recurrent share of n.
+    gates (time, batch, 4 * H), written with SAVE: LSTM i, f, g, o; coupled f, g, o and nothing; GRU r, z, n
+    and the recurrent share of n.
     """
     row = (tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)).to(tl.int64)
     length = tl.load(lengths + row, mask=row < batch, other=0).to(tl.int32)
@@ -79,12 +88,24 @@ def forward_kernel(
                 s2 += load_bias(bias, 2 * H + unit, units, HAS_BIAS)
                 p1 = load_tile(x, now, H + unit, G * H, inside, units) + s1
                 x2 = load_tile(x, now, 2 * H + unit, G * H, inside, units)
-            if CELL == "lstm":
+            if G > 3:
                 s3 += load_bias(bias, 3 * H + unit, units, HAS_BIAS)
                 p3 = load_tile(x, now, 3 * H + unit, G * H, inside, units) + s3
+            if HAS_C:
                 before = (t % slots).to(tl.int64) * batch + row
                 c_past = load_past(c, c_fresh, before, row, unit, kept, reset, units, H, HAS_RESETS)
-                g0, g1, g2, g3, h_new, c_new = lstm_forward(p0, p1, x2 + s2, p3, c_past)
+                if CELL == "lstm":
+                    g0, g1, g2, g3, h_new, c_new = lstm_forward(p0, p1, x2 + s2, p3, c_past)
+                elif CELL == "lstm_peephole":
+                    p_i = load_bias(peephole, unit, units, True)
+                    p_f = load_bias(peephole, H + unit, units, True)
+                    p_o = load_bias(peephole, 2 * H + unit, units, True)
+                    g0, g1, g2, g3, h_new, c_new = peephole_forward(
+                        p0, p1, x2 + s2, p3, p_i, p_f, p_o, c_past
+                    )
+                else:
+                    g0, g1, g2, h_new, c_new = coupled_forward(p0, p1, x2 + s2, c_past)
+                    g3 = s2
                 after = ((t + 1) % slots).to(tl.int64) * batch + row
                 store_tile(c, after, unit, H, inside, units, c_new)
             elif CELL == "gru":

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from storyline.cells import State
+from storyline.cells import Cell, State
 from storyline.kernels.triton.backward import backward_kernel
 from storyline.kernels.triton.forward import forward_kernel
 
@@ -19,16 +19,16 @@ from storyline.kernels.triton.forward import forward_kernel
 class Plan:
     """What the kernels are compiled for, and how wide they run; one a call.
 
-    cell: the name; preactivations: G, those of a unit. lengths (batch,), resets (time, batch) uint8 or None.
+    lengths (batch,), resets (time, batch) uint8 or None. save: a backward pass may follow.
     """
 
-    cell: str
-    preactivations: int
+    cell: Cell
     lengths: Tensor
     resets: Tensor | None
+    save: bool
 
     def blocks(self, hidden_size: int, weight: Tensor) -> dict[str, Any]:
-        """Compile-time sizes; 16 is the least that a matrix product on tensor cores takes."""
+        """What the kernels know when they are compiled; 16 is the least that a matrix product on tensor cores takes."""
         narrow = weight.dtype != torch.float32
         most = min(64, max(16, _power_of_two(hidden_size)))
         return {
@@ -36,51 +36,64 @@ class Plan:
             "BLOCK_N": most,
             "BLOCK_K": most if narrow else min(32, most),
             "PRECISION": _precision(weight),
+            "CELL": self.cell.name,
+            "HAS_C": "c" in self.cell.states,
+            "SAVE": self.save,
+            "HAS_RESETS": self.resets is not None,
+            "H": hidden_size,
+            "G": self.cell.preactivations,
             "num_warps": 4 if hidden_size <= 64 else 8,
         }
 
 
 class Scan(torch.autograd.Function):
-    """scan(plan, gates_x, weight_hh, bias_hh, *state, *fresh) -> (output, *last state).
+    """scan(plan, gates_x, weight_hh, bias_hh, peephole, *state, *fresh) -> (output, *last state).
 
     gates_x (time, batch, G * hidden_size), weight_hh (G * hidden_size, hidden_size) and bias_hh, which may be
-    None, in one dtype; state and fresh (batch, hidden_size), any dtype, a tensor a state of the cell.
+    None, in one dtype; peephole (3 * hidden_size,), of i, f, o, None for a cell without; state and fresh
+    (batch, hidden_size), any dtype, a tensor a state of the cell.
     Returns output (time, batch, hidden_size), 0 beyond the lengths, in the dtype of gates_x, and the last
     state of each row in the dtype of the initial one. The state itself is float32 from step to step.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, plan: Plan, gates_x: Tensor, weight: Tensor, bias: Tensor | None, *states: Tensor
+        ctx: Any,
+        plan: Plan,
+        gates_x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        peephole: Tensor | None,
+        *states: Tensor,
     ) -> tuple[Tensor, ...]:
         time, batch, _ = gates_x.shape
         hidden_size = weight.shape[1]
         gates_x, weight = gates_x.contiguous(), weight.contiguous()
         state, fresh = _halves(tuple(each.to(torch.float32).contiguous() for each in states))
-        save = any(ctx.needs_input_grad)
+        save = plan.save
         h = gates_x.new_zeros(time + 1, batch, hidden_size, dtype=torch.float32)
         h[0] = state[0]
         slots, c, gates = time + 1 if save else 2, h, gates_x
-        if plan.cell == "lstm":
+        if len(state) > 1:
             c = h.new_zeros(slots, batch, hidden_size)
             c[0] = state[1]
-        if save and plan.preactivations > 1:
+        if save and plan.cell.preactivations > 1:
             gates = gates_x.new_empty(time, batch, 4 * hidden_size)
         blocks = plan.blocks(hidden_size, weight)
         with _on_device(gates_x):
             forward_kernel[(_programs(batch, blocks["BLOCK_B"]),)](
-                gates_x, weight, weight if bias is None else bias.contiguous(), h, c, fresh[0], fresh[-1],
-                gates, plan.lengths, plan.lengths if plan.resets is None else plan.resets, batch, slots,
-                CELL=plan.cell, H=hidden_size, G=plan.preactivations, HAS_BIAS=bias is not None,
-                HAS_RESETS=plan.resets is not None, SAVE=save, **blocks,
+                gates_x, weight, weight if bias is None else bias.contiguous(),
+                weight if peephole is None else peephole, h, c, fresh[0], fresh[-1], gates, plan.lengths,
+                plan.lengths if plan.resets is None else plan.resets, batch, slots,
+                HAS_BIAS=bias is not None, **blocks,
             )  # fmt: skip
         ctx.plan, ctx.blocks, ctx.has_bias = plan, blocks, bias is not None
         ctx.dtypes = [each.dtype for each in states]
         if save:
-            ctx.save_for_backward(weight, h, c, gates, *fresh)
+            ctx.save_for_backward(weight, peephole, h, c, gates, *fresh)
         rows = torch.arange(batch, device=h.device)
         last = [h[plan.lengths, rows]]
-        if plan.cell == "lstm":
+        if len(state) > 1:
             last.append(c[plan.lengths % slots, rows])
         # A copy, so that what the user does to the output in place cannot reach what the backward pass reads.
         output = h[1:].to(gates_x.dtype, copy=save)
@@ -90,39 +103,40 @@ class Scan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_output: Tensor, *d_last: Tensor) -> tuple[Tensor | None, ...]:
         plan, blocks = ctx.plan, ctx.blocks
-        weight, h, c, gates, *fresh = ctx.saved_tensors
+        weight, peephole, h, c, gates, *fresh = ctx.saved_tensors
         time, batch, hidden_size = d_output.shape
         d_lasts = [each.to(torch.float32).contiguous() for each in d_last]
         # Zeros, because rows write nothing beyond their lengths.
-        d_x = d_output.new_zeros(time, batch, plan.preactivations * hidden_size)
-        d_share = torch.zeros_like(d_x) if plan.cell == "gru" else d_x
+        d_x = d_output.new_zeros(time, batch, plan.cell.preactivations * hidden_size)
+        d_share = torch.zeros_like(d_x) if plan.cell.name == "gru" else d_x
         d_carry = h.new_zeros(2, batch, hidden_size)
         d_fresh = [h.new_zeros(2, batch, hidden_size) for _ in fresh]
         with _on_device(d_output):
             backward_kernel[(_programs(batch, blocks["BLOCK_B"]),)](
-                weight, h, c, fresh[0], fresh[-1], gates, plan.lengths,
+                weight, weight if peephole is None else peephole, h, c, fresh[0], fresh[-1], gates, plan.lengths,
                 plan.lengths if plan.resets is None else plan.resets,
                 d_output.contiguous(), d_lasts[0], d_lasts[-1], d_x, d_share, d_carry, d_fresh[0], d_fresh[-1],
-                batch, CELL=plan.cell, H=hidden_size, G=plan.preactivations,
-                HAS_RESETS=plan.resets is not None, **blocks,
+                batch, **{name: value for name, value in blocks.items() if name != "SAVE"},
             )  # fmt: skip
         d_state = _initial(plan, weight, d_share[0], d_carry[0])
         d_states = _part(plan, d_state, [each[0] for each in d_fresh])
-        d_weight = d_bias = None
+        d_weight = d_bias = d_peephole = None
         if ctx.needs_input_grad[2]:
-            d_weight = _weight_gradient(plan, d_share, h, fresh[0])
+            d_weight = _weight_gradient(d_share, _before(plan, h, fresh[0]))
         if ctx.has_bias and ctx.needs_input_grad[3]:
             d_bias = d_share.sum((0, 1))
+        if peephole is not None and ctx.needs_input_grad[4]:
+            d_peephole = _peephole_gradient(d_x, _before(plan, c, fresh[1]), c[1:]).to(peephole.dtype)
         cast = (None if d is None else d.to(dtype) for d, dtype in zip(d_states, ctx.dtypes, strict=True))
-        return None, d_x, d_weight, d_bias, *cast
+        return None, d_x, d_weight, d_bias, d_peephole, *cast
 
 
 def _initial(plan: Plan, weight: Tensor, d_share: Tensor, d_carry: Tensor) -> list[Tensor]:
     """The gradient of the state that step 0 read, from that of its preactivations; float32."""
     d_h = d_share.float() @ weight.float()
-    if plan.cell == "gru":
+    if plan.cell.name == "gru":
         return [d_h + d_carry]
-    return [d_h, d_carry] if plan.cell == "lstm" else [d_h]
+    return [d_h, d_carry] if "c" in plan.cell.states else [d_h]
 
 
 def _part(plan: Plan, d_state: list[Tensor], d_fresh: list[Tensor]) -> list[Tensor | None]:
@@ -134,11 +148,21 @@ def _part(plan: Plan, d_state: list[Tensor], d_fresh: list[Tensor]) -> list[Tens
     return [*(torch.where(cut, 0, each) for each in d_state), *fresh]
 
 
-def _weight_gradient(plan: Plan, d_share: Tensor, h: Tensor, fresh: Tensor) -> Tensor:
+def _before(plan: Plan, states: Tensor, fresh: Tensor) -> Tensor:
+    """(time, batch, hidden_size): the state that each step read, of `states` (time + 1, ...)."""
+    if plan.resets is None:
+        return states[:-1]
+    return torch.where(plan.resets.bool().unsqueeze(-1), fresh, states[:-1])
+
+
+def _peephole_gradient(d_x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """The sums over all steps and rows: i and f see the cell state before the step, o the one after it."""
+    i, f, _, o = d_x.float().chunk(4, dim=-1)
+    return torch.cat([(gate * c).sum((0, 1)) for gate, c in ((i, before), (f, before), (o, after))])
+
+
+def _weight_gradient(d_share: Tensor, before: Tensor) -> Tensor:
     """The sum over all steps of d_share h_(t-1)^T, in one product."""
-    before = h[:-1]
-    if plan.resets is not None:
-        before = torch.where(plan.resets.bool().unsqueeze(-1), fresh, before)
     return d_share.flatten(0, 1).T @ before.flatten(0, 1).to(d_share.dtype)
 
 
