@@ -48,3 +48,7 @@ $(VENV)/.developer: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.bench: $(VENV)/.developer
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
+
+$(VENV)/.triton: $(VENV)/.developer   ## Triton's interpreter, for the tests of the GPU kernels (a gigabyte)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[triton]'
+	@touch $@

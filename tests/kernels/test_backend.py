@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -56,7 +57,8 @@ def test_what_cannot_serve_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_name() -> None:
     with pytest.raises(
-        ValueError, match=r"backend is 'cuda'; it must be one of 'auto', 'reference', 'torch', 'cpu'"
+        ValueError,
+        match=r"backend is 'cuda'; it must be one of 'auto', 'reference', 'torch', 'cpu', 'triton'",
     ):
         choose_backend("cuda", lstm)
 
@@ -82,3 +84,58 @@ def test_an_lstm_runs_under_autocast_whatever_the_processor_has() -> None:
     assert layer.last_backend is not None
     assert layer.last_backend[1].startswith(wanted)
     torch.testing.assert_close(output.float(), layer(input)[0], rtol=0, atol=0.02)
+
+
+# A device that need not be there.
+GPU: dict[str, Any] = {"device": torch.device("cuda"), "dtype": torch.float32}
+
+
+@pytest.fixture
+def no_interpreter(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Triton as a user has it: installed, and without its interpreter."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr("storyline.kernels.triton.find_spec", lambda _: object())
+    return monkeypatch
+
+
+def test_auto_on_a_gpu(no_interpreter: pytest.MonkeyPatch) -> None:
+    assert choose_backend("auto", lstm, **GPU)[0] == "torch"
+    assert choose_backend("auto", lstm, **GPU, ragged=True) == (
+        "triton", "cuDNN has no operator for lengths and resets, and the triton kernels have",
+    )  # fmt: skip
+    name, reason = choose_backend("auto", lstm, **GPU, ragged=True, projected=True)
+    assert name == "torch"
+    assert reason.endswith(
+        "triton cannot serve: there is no triton kernel for lstm with a projection (proj_size)"
+    )
+    name, reason = choose_backend("auto", lstm, **(GPU | {"dtype": torch.float64}), resets=True)
+    assert name == "torch"
+    assert "torch.float64" in reason
+    assert choose_backend("auto", lstm, **GPU, ragged=True, trace=True)[0] == "reference"
+    assert choose_backend("auto", lstm, device=torch.device("cpu"), ragged=True)[0] != "triton"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"device": torch.device("cpu")}, r"is on cpu, and triton's kernels run on CUDA devices .*TRITON_INTERPRET=1"),
+        (GPU | {"dtype": torch.float64}, r"torch.float64, and triton's kernels take float32, bfloat16 or"),
+        ({"projected": True}, "no triton kernel for lstm with a projection"),
+        ({"trace": True}, "the triton kernels return neither gates nor all states"),
+    ],
+)  # fmt: skip
+def test_triton_that_cannot_serve_raises(
+    no_interpreter: pytest.MonkeyPatch, arguments: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(
+        ValueError, match=rf"backend='triton' cannot serve this call: .*{reason}.*backend='auto'"
+    ):
+        choose_backend("triton", lstm, **arguments)
+
+
+def test_triton_that_is_not_installed_raises(no_interpreter: pytest.MonkeyPatch) -> None:
+    no_interpreter.setattr("storyline.kernels.triton.find_spec", lambda _: None)
+    with pytest.raises(
+        ValueError, match="the package triton is not installed; CUDA builds of torch bring it"
+    ):
+        LSTM(2, 3, backend="triton")

@@ -12,11 +12,17 @@ from storyline.kernels.fused import OPERATORS, fused, why_not_autocast
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
 from storyline.kernels.reverse import in_reverse
-from storyline.kernels.transforms import why_plain_operators
+from storyline.kernels.transforms import why_no_kernel, why_plain_operators
+from storyline.kernels.triton import triton_scan, why_not_triton
 from storyline.kernels.weights import Recurrence, Weights
 
 # Those that can run here: the name is known where the native kernels are not built, but nothing stands behind it.
-BACKENDS = {"reference": reference, "torch": fused, **({} if native.missing else {"cpu": cpu})}
+BACKENDS = {
+    "reference": reference,
+    "torch": fused,
+    "triton": triton_scan,
+    **({} if native.missing else {"cpu": cpu}),
+}
 
 
 def choose_backend(
@@ -38,7 +44,7 @@ def choose_backend(
     different steps. resets: rows start afresh inside. projected: with a proj_size.
     Raises ValueError where the name is unknown, or where the backend asked for cannot serve.
     """
-    names = ("auto", "reference", "torch", "cpu")
+    names = ("auto", "reference", "torch", "cpu", "triton")
     if requested not in names:
         wanted = ", ".join(map(repr, names))
         raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
@@ -49,16 +55,32 @@ def choose_backend(
         "torch": _why_not_fused(cell, trace, noise)
         or why_plain_operators(device, resets=resets)
         or why_not_autocast(cell, device),
+        "triton": why_no_kernel() or why_not_triton(cell, device, dtype, trace, noise, projected),
     }
     if requested != "auto":
         if (obstacle := obstacles[requested]) is not None:
             raise ValueError(f"backend={requested!r} cannot serve this call: {obstacle}; use backend='auto'")
         return requested, "asked for"
+    if device is not None and device.type == "cuda":
+        return _on_gpu(cell, obstacles, plain=not ragged and not resets)
     if obstacles["cpu"] is None:
         return "cpu", f"the native kernels ({native.target()}) serve {cell.name}"
     if obstacles["torch"] is None:
         return "torch", f"torch has a fused operator for {cell.name}, and {obstacles['cpu']}"
     return "reference", f"{obstacles['torch']}, and {obstacles['cpu']}"
+
+
+def _on_gpu(cell: Cell, obstacles: dict[str, str | None], *, plain: bool) -> tuple[str, str]:
+    """NVIDIA's cuDNN where it has the very call; else our own loop; else torch's operator, fed by detours."""
+    fused_reason, reason = obstacles["torch"], f"torch has a fused operator for {cell.name}"
+    if not (plain and fused_reason is None):
+        if (obstacle := obstacles["triton"]) is None:
+            what = cell.name if plain else "lengths and resets"
+            return "triton", f"cuDNN has no operator for {what}, and the triton kernels have"
+        if fused_reason is not None:
+            return "reference", f"{fused_reason}; triton cannot serve: {obstacle}"
+        reason += f"; triton cannot serve: {obstacle}"
+    return ("torch", reason) if fused_reason is None else ("reference", fused_reason)
 
 
 def _why_not_fused(cell: Cell, trace: bool, noise: bool) -> str | None:
