@@ -93,33 +93,53 @@ template <class T, class Cell> class Engine {
   }
 
  private:
+  // Whether both weights stand before the same columns, so that one pass over them serves both.
+  static constexpr bool same_columns() {
+    if (Cell::input_first != Cell::recurrent_first || input_columns<Cell> != recurrent_columns<Cell>) return false;
+    for (int i = 0; i < input_columns<Cell>; i++)
+      if (Cell::input_gates[i] != Cell::recurrent_gates[i]) return false;
+    return true;
+  }
+
   void weight_gradients() {
-    auto input = [](const auto& at) { return at.worker().input_of(at.step(), at.row()); };
-    weight_gradient<T, Cell>(workers_, plan_.slots, p_.kept_gates + Cell::input_first * s_.Hp, s_.width, s_.H, s_.Hp,
-                             Cell::input_gates, input_columns<Cell>, s_.I, input, g_->weight_ih, g_->bias_ih);
+    auto input_row = [](const auto& at) { return at.worker().input_of(at.step(), at.row()); };
+    auto h_row = [](const auto& at) { return at.worker().recurrent_input(at.step(), at.row()); };
+    const Right<T, decltype(input_row)> input{input_row, s_.I, g_->weight_ih, g_->bias_ih};
+    const Right<T, decltype(h_row)> h{h_row, s_.S, g_->weight_hh, g_->bias_hh}, none{h_row, 0, nullptr, nullptr};
     const T* left = p_.kept_gates + Cell::recurrent_first * s_.Hp;
-    if (s_.heads == 1) {
-      auto h = [](const auto& at) { return at.worker().recurrent_input(at.step(), at.row()); };
-      weight_gradient<T, Cell>(workers_, plan_.slots, left, s_.width, s_.H, s_.Hp, Cell::recurrent_gates,
-                               recurrent_columns<Cell>, s_.S, h, g_->weight_hh, g_->bias_hh);
+    if (same_columns() && s_.heads == 1) {
+      weight_gradient<T, Cell>(workers_, plan_.slots, left, s_.width, s_.H, s_.Hp, Cell::input_gates,
+                               input_columns<Cell>, input, h);
     } else {
-      const int64_t units = s_.units_a_head(), depth = s_.h_a_head();
-      for (int column = 0; column < recurrent_columns<Cell>; column++)
-        for (int64_t head = 0; head < s_.heads; head++) {
-          const int64_t row = Cell::recurrent_gates[column] * s_.H + head * units;
-          auto h = [=](const auto& at) { return at.worker().recurrent_input(at.step(), at.row()) + head * depth; };
-          weight_gradient<T, Cell>(workers_, plan_.slots, left + column * s_.Hp + head * units, s_.width, units, units,
-                                   one, 1, depth, h, g_->weight_hh ? g_->weight_hh + row * depth : nullptr,
-                                   g_->bias_hh ? g_->bias_hh + row : nullptr);
-        }
+      weight_gradient<T, Cell>(workers_, plan_.slots, p_.kept_gates + Cell::input_first * s_.Hp, s_.width, s_.H, s_.Hp,
+                               Cell::input_gates, input_columns<Cell>, input, none);
+      if (s_.heads == 1)
+        weight_gradient<T, Cell>(workers_, plan_.slots, left, s_.width, s_.H, s_.Hp, Cell::recurrent_gates,
+                                 recurrent_columns<Cell>, h, none);
+      else
+        head_gradients(left);
     }
     if (p_.weight_hr) {
-      auto raw = [this](const auto& at) {
+      auto raw_row = [this](const auto& at) {
         return p_.kept_h + (at.worker().part().first[at.step()] + at.row()) * s_.Hp;
       };
-      weight_gradient<T, Cell>(workers_, plan_.slots, raw_gradients_, s_.S, s_.S, s_.S, one, 1, s_.H, raw,
-                               g_->weight_hr, static_cast<T*>(nullptr));
+      const Right<T, decltype(raw_row)> raw{raw_row, s_.H, g_->weight_hr, nullptr};
+      weight_gradient<T, Cell>(workers_, plan_.slots, raw_gradients_, s_.S, s_.S, s_.S, one, 1, raw, none);
     }
+  }
+
+  void head_gradients(const T* left) {
+    const int64_t units = s_.units_a_head(), depth = s_.h_a_head();
+    for (int column = 0; column < recurrent_columns<Cell>; column++)
+      for (int64_t head = 0; head < s_.heads; head++) {
+        const int64_t row = Cell::recurrent_gates[column] * s_.H + head * units;
+        auto h_row = [=](const auto& at) { return at.worker().recurrent_input(at.step(), at.row()) + head * depth; };
+        const Right<T, decltype(h_row)> h{h_row, depth, g_->weight_hh ? g_->weight_hh + row * depth : nullptr,
+                                          g_->bias_hh ? g_->bias_hh + row : nullptr},
+            none{h_row, 0, nullptr, nullptr};
+        weight_gradient<T, Cell>(workers_, plan_.slots, left + column * s_.Hp + head * units, s_.width, units, units,
+                                 one, 1, h, none);
+      }
   }
 
   static constexpr int one[] = {0};

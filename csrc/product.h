@@ -50,6 +50,7 @@ INLINE void tile(int64_t K, const T* const* a, const T* b, int64_t stride, T* co
   }
 #pragma GCC unroll 4
   for (int64_t k = 0; k < K; k++) {
+    if (P == 1) __builtin_prefetch(b + stride + k * panel_width<T>, 0, 2);
     V<T> right[S];
     for (int p = 0; p < P; p++)
       for (int v = 0; v < vectors_a_panel; v++)

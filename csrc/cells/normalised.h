@@ -12,6 +12,7 @@ inline constexpr double epsilon = 1e-5;
 
 // 1 in the lanes that hold units, 0 in the padding.
 template <class T> INLINE V<T> units(int64_t u, int64_t H) {
+  if (u + lanes<T> <= H) return all(T(1));
   T ones[lanes<T>];
   for (int i = 0; i < lanes<T>; i++) ones[i] = u + i < H;
   return load(ones);

@@ -16,13 +16,13 @@ from storyline.kernels.transforms import why_no_kernel, why_plain_operators
 from storyline.kernels.triton import triton_scan, why_not_triton
 from storyline.kernels.weights import Recurrence, Weights
 
-# Those that can run here: the name is known where the native kernels are not built, but nothing stands behind it.
-BACKENDS = {
-    "reference": reference,
-    "torch": fused,
-    "triton": triton_scan,
-    **({} if native.missing else {"cpu": cpu}),
-}
+_SCANS = {"reference": reference, "torch": fused, "cpu": cpu, "triton": triton_scan}
+# Those that can run on this machine; the names of the others are known, but nothing stands behind them here.
+BACKENDS = tuple(
+    name
+    for name in _SCANS
+    if (name != "cpu" or native.missing is None) and (name != "triton" or torch.cuda.is_available())
+)
 
 
 def choose_backend(
@@ -44,9 +44,8 @@ def choose_backend(
     different steps. resets: rows start afresh inside. projected: with a proj_size.
     Raises ValueError where the name is unknown, or where the backend asked for cannot serve.
     """
-    names = ("auto", "reference", "torch", "cpu", "triton")
-    if requested not in names:
-        wanted = ", ".join(map(repr, names))
+    if requested not in ("auto", *_SCANS):
+        wanted = ", ".join(map(repr, ("auto", *_SCANS)))
         raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
     if requested == "reference":
         return "reference", "asked for"
@@ -118,7 +117,7 @@ def recurrence(
     """
     if backend == "cpu":
         return cpu(cell, weights, input, state, fresh, ragged, resets, noise, reverse=reverse)
-    run = BACKENDS[backend]
+    run = _SCANS[backend]
     if reverse:
         return in_reverse(run, cell, weights, input, state, fresh, ragged, resets, noise)
     return run(cell, weights, input, state, fresh, ragged, resets, noise)
