@@ -17,6 +17,7 @@ from torch import Tensor
 
 from storyline.cells import Cell, Noise, State, gru, lstm, rnn_relu, rnn_tanh
 from storyline.kernels import native
+from storyline.kernels.arguments import DTYPES, check_call, check_lengths
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
 from storyline.kernels.reverse import in_reverse
@@ -24,7 +25,6 @@ from storyline.kernels.weights import Recurrence, Weights
 
 _CELLS = native.cells()
 _SERVED = {cell.name: cell for cell in (rnn_tanh, rnn_relu, lstm, gru)}
-_DTYPES = (torch.float32, torch.float64)
 # Below this many multiply-adds a second thread costs more to wake than it saves.
 _WORTH_A_THREAD = 200_000
 _forked = False
@@ -53,7 +53,7 @@ def why_not_cpu(cell: Cell, like: Tensor | None, *, trace: bool = False, noise: 
         return None
     if like.device.type != "cpu":
         return f"the layer is on {like.device}, and the native kernels run on the CPU"
-    if like.dtype not in _DTYPES:
+    if like.dtype not in DTYPES:
         return f"the layer is {like.dtype}, and the native kernels compute in float32 and float64"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on, and the native kernels compute in the layer's own precision"
@@ -78,6 +78,7 @@ def cpu(
     assert noise is None  # what choose_backend has refused before
     lengths = None if ragged is None else ragged.lengths
     started = () if resets is None else fresh
+    check_call(cell, weights, input, state, started, lengths, resets)
     tensors = (input, *state, *started, *weights.as_list())
     keep = torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
     counts = (len(state), len(started))
@@ -144,6 +145,8 @@ def _forward(
     lengths: Tensor | None, resets: Tensor | None, reverse: bool, *, keep: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
     """Output, last states, and what the backward pass needs: gates, states, and h before its projection."""
+    if lengths is not None:
+        check_lengths(lengths, input.shape[0])
     call = _Call(cell, input, state, fresh, weights, lengths, resets, reverse)
     output = input.new_empty(call.time, call.batch, call.output_size)
     last = [input.new_empty(call.batch, each.shape[1]) for each in state]
@@ -162,7 +165,7 @@ def _backward(
     if output_gradient is not None:
         output_gradient = _dense_last(output_gradient)
     given = [None if each is None else _dense_last(each) for each in last_gradients]
-    input_gradient = torch.empty_like(call.input) if wants_input else None
+    input_gradient = _room_like(call.input) if wants_input else None
     of_state = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in call.state]
     of_fresh = [torch.zeros_like(each, memory_format=torch.contiguous_format) for each in call.fresh]
     of_weights = [torch.empty_like(each) for each in call.weights]
@@ -185,7 +188,7 @@ class _Call:
         self.input = _dense_last(input)
         self.state = [_dense_last(each) for each in state]
         self.fresh = [_dense_last(each) for each in fresh]
-        self.weights = [each.contiguous() for each in weights]
+        self.weights = [each.resolve_neg().contiguous() for each in weights]
         self.lengths = None if lengths is None else lengths.contiguous()
         self.resets, self.reverse = resets, reverse
         self.time, self.batch, self.input_size = input.shape
@@ -238,8 +241,19 @@ class _Call:
         )
 
 
+def _is_dense_last(tensor: Tensor) -> bool:
+    return tensor.stride(-1) == 1 or tensor.shape[-1] == 1
+
+
 def _dense_last(tensor: Tensor) -> Tensor:
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+    tensor = tensor.resolve_neg()  # a view that is marked as negative holds the numbers of the other sign
+    return tensor if _is_dense_last(tensor) else tensor.contiguous()
+
+
+def _room_like(tensor: Tensor) -> Tensor:
+    # The steps of a sliding window overlap, and torch may lay out what is like them with time last.
+    room = torch.empty_like(tensor)
+    return room if _is_dense_last(room) else torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
 def _sequence(tensor: Tensor | None) -> tuple[int, int, int]:
