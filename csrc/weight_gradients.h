@@ -30,7 +30,7 @@ template <class T, class Cell> class Cursor {
 };
 
 // c (columns, N padded) = sum over slots of left[slot][first + m] right(slot)[n]; left rows lie one after another.
-// Returns in `sums` the sums of the left columns.
+// Returns in `sums` the sums of the left columns. Both are added up by blocks of slots, see outer_rows.
 template <class T, class Cell, class Right>
 void sum_over_slots(const std::vector<Worker<T, Cell>>& workers, int64_t slots, const T* left, int64_t left_stride,
                     int64_t columns, int64_t N, Right right, T* c, T* sums, Scratch& scratch) {
@@ -38,11 +38,16 @@ void sum_over_slots(const std::vector<Worker<T, Cell>>& workers, int64_t slots, 
   const int64_t panels = panels_of<T>(N), padded = panels * W;
   T* a = scratch.take<T>(slots_a_sum * columns_a_share);
   T* b = scratch.take<T>(slots_a_sum * padded);
-  std::fill(c, c + round_up(columns, rows_a_tile) * padded, T(0));
+  T* lost = scratch.take<T>((columns_a_share + rows_a_tile) * padded);
+  const int64_t size = round_up(columns, rows_a_tile) * padded;
+  std::fill(c, c + size, T(0));
+  std::fill(lost, lost + size, T(0));
   std::fill(sums, sums + columns, T(0));
+  T lost_sums[columns_a_share] = {};
   Cursor<T, Cell> cursor(workers);
   for (int64_t slot = 0; slot < slots; slot += slots_a_sum) {
     const int64_t K = std::min(slots_a_sum, slots - slot);
+    T some_sums[columns_a_share] = {};
     for (int64_t k = 0; k < K; k++, cursor.next()) {
       const T* row = right(cursor);
       for (int64_t panel = 0; panel < panels; panel++) {
@@ -52,7 +57,7 @@ void sum_over_slots(const std::vector<Worker<T, Cell>>& workers, int64_t slots, 
         std::fill(to + some, to + W, T(0));
       }
       const T* from = left + (slot + k) * left_stride;
-      for (int64_t m = 0; m < columns; m++) sums[m] += from[m];
+      for (int64_t m = 0; m < columns; m++) some_sums[m] += from[m];
       for (int64_t tile = 0; tile * rows_a_tile < columns; tile++) {
         T* to = a + (tile * K + k) * rows_a_tile;
         for (int m = 0; m < rows_a_tile; m++) {
@@ -61,10 +66,16 @@ void sum_over_slots(const std::vector<Worker<T, Cell>>& workers, int64_t slots, 
         }
       }
     }
+    for (int64_t m = 0; m < columns; m++) {
+      const T was = sums[m], more = some_sums[m] - lost_sums[m];
+      sums[m] = was + more;
+      lost_sums[m] = (sums[m] - was) - more;
+    }
     for (int64_t tile = 0; tile * rows_a_tile < columns; tile++)
       for (int64_t panel = 0; panel < panels; panel++)
         outer_rows<T, rows_a_tile>(K, a + tile * K * rows_a_tile, b + panel * K * W,
-                                   c + tile * rows_a_tile * padded + panel * W, padded);
+                                   c + tile * rows_a_tile * padded + panel * W,
+                                   lost + tile * rows_a_tile * padded + panel * W, padded);
   }
 }
 
@@ -80,8 +91,8 @@ void weight_gradient(const std::vector<Worker<T, Cell>>& workers, int64_t slots,
 #pragma omp for schedule(dynamic, 1) nowait
   for (int64_t share = 0; share < shares; share++) {
     const int64_t first = share * columns_a_share, some = std::min(columns_a_share, columns - first);
-    scratch.start(sizeof(T) * (slots_a_sum * (columns_a_share + padded) + (columns_a_share + rows_a_tile) * padded +
-                               columns_a_share) + 512);
+    scratch.start(sizeof(T) * (slots_a_sum * (columns_a_share + padded) +
+                               2 * (columns_a_share + rows_a_tile) * padded + columns_a_share) + 512);
     T* c = scratch.take<T>((columns_a_share + rows_a_tile) * padded);
     T* sums = scratch.take<T>(columns_a_share);
     sum_over_slots<T, Cell>(workers, slots, left + first, left_stride, some, weight ? N : 0, right, c, sums, scratch);
