@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 # Thread counts are set explicitly: OpenMP oversubscription costs twenty times the run.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test check bench clean help
+.PHONY: demo test check bench bench-speed clean help
 
 help:            ## list the targets
-	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
+	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
 
 demo: $(VENV)/.storyline   ## set up everything and run the main job: three models, one question, a report
 	$(BIN)/storyline demo --out demo
@@ -25,6 +25,10 @@ check: $(VENV)/.developer  ## style, types, import rule
 bench: $(VENV)/.developer  ## every benchmark of the README, three seeds each (hours); rows go to benchmarks/**/results
 	$(BIN)/python -m benchmarks.tasks all
 
+bench-speed: $(VENV)/.bench  ## the recurrence beside torch, onnxruntime and JAX on an idle machine (an hour); README's table
+	$(BIN)/python -m benchmarks.speed all
+	$(BIN)/python -m benchmarks.speed readme
+
 clean:           ## remove the environment and what the tools left behind
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo
 
@@ -40,3 +44,11 @@ $(VENV)/.storyline: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.developer: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
 	@touch $@ $(VENV)/.storyline
+
+$(VENV)/.bench: $(VENV)/.developer
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+$(VENV)/.triton: $(VENV)/.developer   ## Triton's interpreter, for the tests of the GPU kernels (a gigabyte)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[triton]'
+	@touch $@

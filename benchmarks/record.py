@@ -27,6 +27,15 @@ def machine() -> str:
     return f"{name}, {cores} cores"
 
 
+def processor_features() -> str:
+    """Those instruction sets of the processor that decide how fast a product can be; "unknown" off Linux."""
+    names = ("avx", "fma", "avx2", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
+    return " ".join(name for name in names if name in flags) or "unknown"
+
+
 def commit() -> str:
     """The short hash of HEAD, with + where the code measured is not what is committed."""
 

@@ -80,8 +80,12 @@ struct Call {  // the arguments that both passes share
   uintptr_t lengths;
   SequenceOf resets, input, output;
   std::vector<RowsOf> initial, fresh, last;
+  int heads;
   std::array<uintptr_t, 5> weights;
-  std::array<uintptr_t, 3> kept;
+  std::vector<uintptr_t> own;
+  RowsOf mask;
+  std::vector<SequenceOf> zoneout;
+  std::array<uintptr_t, 4> kept;
 };
 
 template <class T> Problem<T> problem(const Call& call) {
@@ -105,12 +109,17 @@ template <class T> Problem<T> problem(const Call& call) {
   p.kept_gates = address<T>(call.kept[0]);
   p.kept_states = address<T>(call.kept[1]);
   p.kept_h = address<T>(call.kept[2]);
+  p.kept_masked = address<T>(call.kept[3]);
+  p.heads = call.heads;
+  for (size_t i = 0; i < call.own.size(); i++) p.own[i] = address<const T>(call.own[i]);
+  p.mask = {address<const T>(std::get<0>(call.mask)), std::get<1>(call.mask)};
+  for (size_t i = 0; i < call.zoneout.size(); i++) p.zoneout[i] = sequence<const T>(call.zoneout[i]);
   return p;
 }
 
 template <class T> const Pass<T>& pass(int cell);
-template <> const Pass<float>& pass(int cell) { return engine->of_float[cell]; }
-template <> const Pass<double>& pass(int cell) { return engine->of_double[cell]; }
+template <> const Pass<float>& pass(int cell) { return engine->of_float.of[cell]; }
+template <> const Pass<double>& pass(int cell) { return engine->of_double.of[cell]; }
 
 template <class T> void forward(const Call& call) {
   const Problem<T> p = problem<T>(call);
@@ -118,46 +127,50 @@ template <class T> void forward(const Call& call) {
   pass<T>(call.cell).forward(p);
 }
 
-template <class T>
-void backward(const Call& call, const SequenceOf& output, const std::vector<RowsOf>& last, const SequenceOf& input,
-              const std::vector<RowsOf>& initial, const std::vector<RowsOf>& fresh,
-              const std::array<uintptr_t, 5>& weights) {
+struct GradientCall {
+  SequenceOf output;
+  std::vector<RowsOf> last;
+  SequenceOf input;
+  std::vector<RowsOf> initial, fresh;
+  std::array<uintptr_t, 5> weights;
+  std::vector<uintptr_t> own;
+};
+
+template <class T> void backward(const Call& call, const GradientCall& gradient) {
   const Problem<T> p = problem<T>(call);
   Gradients<T> g{};
-  g.output = sequence<const T>(output);
-  rows(last, g.last);
-  g.input = sequence<T>(input);
-  rows(initial, g.initial);
-  rows(fresh, g.fresh);
-  g.weight_ih = address<T>(weights[0]);
-  g.weight_hh = address<T>(weights[1]);
-  g.bias_ih = address<T>(weights[2]);
-  g.bias_hh = address<T>(weights[3]);
-  g.weight_hr = address<T>(weights[4]);
+  g.output = sequence<const T>(gradient.output);
+  rows(gradient.last, g.last);
+  g.input = sequence<T>(gradient.input);
+  rows(gradient.initial, g.initial);
+  rows(gradient.fresh, g.fresh);
+  g.weight_ih = address<T>(gradient.weights[0]);
+  g.weight_hh = address<T>(gradient.weights[1]);
+  g.bias_ih = address<T>(gradient.weights[2]);
+  g.bias_hh = address<T>(gradient.weights[3]);
+  g.weight_hr = address<T>(gradient.weights[4]);
+  for (size_t i = 0; i < gradient.own.size(); i++) g.own[i] = address<T>(gradient.own[i]);
   nb::gil_scoped_release release;
   pass<T>(call.cell).backward(p, g);
 }
 
+// The arguments come as two tuples, in the order of Call and GradientCall.
+using CallOf = std::tuple<int, std::array<int64_t, 5>, bool, int, int, uintptr_t, SequenceOf, SequenceOf, SequenceOf,
+                          std::vector<RowsOf>, std::vector<RowsOf>, std::vector<RowsOf>, int,
+                          std::array<uintptr_t, 5>, std::vector<uintptr_t>, RowsOf, std::vector<SequenceOf>,
+                          std::array<uintptr_t, 4>>;
+using GradientOf = std::tuple<SequenceOf, std::vector<RowsOf>, SequenceOf, std::vector<RowsOf>, std::vector<RowsOf>,
+                              std::array<uintptr_t, 5>, std::vector<uintptr_t>>;
+
+template <class To, class From> To made_of(From&& from) {
+  return std::apply([](auto&&... each) { return To{std::move(each)...}; }, std::move(from));
+}
+
 template <class T> void passes(nb::module_& m, const char* forward_name, const char* backward_name) {
-  m.def(forward_name, [](int cell, std::array<int64_t, 5> sizes, bool reverse, int parts, int threads,
-                         uintptr_t lengths, SequenceOf resets, SequenceOf input, SequenceOf output,
-                         std::vector<RowsOf> initial, std::vector<RowsOf> fresh, std::vector<RowsOf> last,
-                         std::array<uintptr_t, 5> weights, std::array<uintptr_t, 3> kept) {
-    forward<T>({cell, sizes, reverse, parts, threads, lengths, resets, input, output, std::move(initial),
-                std::move(fresh), std::move(last), weights, kept});
+  m.def(forward_name, [](CallOf call) { forward<T>(made_of<Call>(std::move(call))); });
+  m.def(backward_name, [](CallOf call, GradientOf gradient) {
+    backward<T>(made_of<Call>(std::move(call)), made_of<GradientCall>(std::move(gradient)));
   });
-  m.def(backward_name,
-        [](int cell, std::array<int64_t, 5> sizes, bool reverse, int parts, int threads, uintptr_t lengths,
-           SequenceOf resets, SequenceOf input, SequenceOf output, std::vector<RowsOf> initial,
-           std::vector<RowsOf> fresh, std::vector<RowsOf> last, std::array<uintptr_t, 5> weights,
-           std::array<uintptr_t, 3> kept, SequenceOf output_gradient, std::vector<RowsOf> last_gradient,
-           SequenceOf input_gradient, std::vector<RowsOf> initial_gradient, std::vector<RowsOf> fresh_gradient,
-           std::array<uintptr_t, 5> weight_gradients) {
-          backward<T>({cell, sizes, reverse, parts, threads, lengths, resets, input, output, std::move(initial),
-                       std::move(fresh), std::move(last), weights, kept},
-                      output_gradient, last_gradient, input_gradient, initial_gradient, fresh_gradient,
-                      weight_gradients);
-        });
 }
 
 }  // namespace
@@ -169,9 +182,11 @@ NB_MODULE(_native, m) {
   passes<float>(m, "forward_float", "backward_float");
   passes<double>(m, "forward_double", "backward_double");
   m.def("cells", [] {
-    std::vector<std::tuple<std::string, int, int>> all;
-    for (int i = 0; i < cell_count; i++)
-      all.emplace_back(cell_names[i], engine->of_float[i].columns, engine->of_float[i].states);
+    std::vector<std::tuple<std::string, int, int, int>> all;
+    for (int i = 0; i < cell_count; i++) {
+      const auto& pass = engine->of_float.of[i];
+      all.emplace_back(cell_names[i], pass.columns, pass.extra, pass.states);
+    }
     return all;
   });
   m.def("target", [] { return std::string(engine_name); });

@@ -5,7 +5,9 @@
 
 #include "cells/gru.h"
 #include "cells/lstm.h"
+#include "cells/normalised.h"
 #include "cells/rnn.h"
+#include "cells/slstm.h"
 #include "weight_gradients.h"
 
 namespace storyline::STORYLINE_TARGET {
@@ -15,23 +17,35 @@ template <class T, class Cell> class Engine {
   Engine(const Problem<T>& problem, const Gradients<T>* gradients)
       : p_(problem), g_(gradients), s_(problem), plan_(problem.time, problem.batch, problem.lengths, problem.parts) {
     static thread_local Scratch scratch;
-    const bool forward = !gradients, back_ih = gradients && gradients->input;
-    const int64_t wide = std::max({s_.width, s_.S, s_.H}) + panel_width<T>;
-    int64_t ih = packed_size<T>(s_.input_width(), s_.I), hh = packed_size<T>(s_.recurrent_width(), s_.S),
-            hr = packed_size<T>(s_.S, s_.H), ih_back = packed_size<T>(s_.I, s_.input_width()),
-            hh_back = packed_size<T>(s_.S, s_.recurrent_width()), hr_back = packed_size<T>(s_.H, s_.S),
-            raw = problem.weight_hr ? plan_.slots * s_.S : 0;
-    if (!problem.weight_hr) hr = hr_back = 0;
-    if (!forward) ih = hh = hr = 0;
-    if (forward) hh_back = hr_back = raw = 0;
-    if (!back_ih) ih_back = 0;
-    scratch.start(sizeof(T) * (ih + hh + hr + ih_back + hh_back + hr_back + 2 * wide + raw) + 1024);
-    packed_ = {scratch.take<T>(ih),      scratch.take<T>(hh),      scratch.take<T>(hr),   scratch.take<T>(ih_back),
-               scratch.take<T>(hh_back), scratch.take<T>(hr_back), scratch.take<T>(wide), scratch.take<T>(wide)};
-    raw_gradients_ = scratch.take<T>(raw);
+    const bool back = gradients, projected = problem.weight_hr;
+    const int64_t wide = std::max({s_.width, s_.S, s_.H}) + panel_width<T>, own = Cell::own * s_.Hp;
+    const int64_t sizes[] = {
+        back ? 0 : packed_size<T>(s_.input_width(), s_.I),
+        back ? 0 : s_.packed_hh(),
+        back || !projected ? 0 : packed_size<T>(s_.S, s_.H),
+        back && gradients->input ? packed_size<T>(s_.I, s_.input_width()) : 0,
+        back ? s_.packed_hh_back() : 0,
+        back && projected ? packed_size<T>(s_.H, s_.S) : 0,
+        wide,
+        own,
+        wide,
+        back && projected ? plan_.slots * s_.S : 0,
+        back ? own * int64_t(plan_.parts.size()) : 0,
+    };
+    int64_t bytes = 0;
+    for (int64_t size : sizes) bytes += Scratch::rounded(size * int64_t(sizeof(T)));
+    scratch.start(bytes);
+    T* at[std::size(sizes)];
+    for (size_t i = 0; i < std::size(sizes); i++) at[i] = scratch.take<T>(sizes[i]);
+    packed_ = {at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7], at[8]};
+    raw_gradients_ = at[9];
+    own_gradients_ = at[10];
     std::fill(packed_.zeros, packed_.zeros + wide, T(0));
+    std::fill(own_gradients_, own_gradients_ + sizes[10], T(0));
     pack_bias<T, Cell>(problem, s_, packed_.bias);
-    for (const Part& part : plan_.parts) workers_.emplace_back(problem, part, packed_);
+    pack_own<T, Cell>(problem, s_, packed_.own);
+    for (const Part& part : plan_.parts)
+      workers_.emplace_back(problem, part, packed_, own_gradients_ + own * int64_t(workers_.size()));
   }
 
   void forward() {
@@ -39,7 +53,13 @@ template <class T, class Cell> class Engine {
     {
       FlushDenormals flush;
       pack_forward<T>(p_.weight_ih, s_.H, s_.Hp, s_.I, Cell::input_gates, input_columns<Cell>, packed_.ih);
-      pack_forward<T>(p_.weight_hh, s_.H, s_.Hp, s_.S, Cell::recurrent_gates, recurrent_columns<Cell>, packed_.hh);
+      if (s_.heads == 1)
+        pack_forward<T>(p_.weight_hh, s_.H, s_.Hp, s_.S, Cell::recurrent_gates, recurrent_columns<Cell>, packed_.hh);
+      else
+        each_block<T, Cell>(s_, p_.weight_hh, packed_.hh, packed_size<T>(s_.units_a_head(), s_.h_a_head()),
+                            [this](const T* block, T* to) {
+                              pack_forward<T>(block, s_.units_a_head(), s_.units_a_head(), s_.h_a_head(), one, 1, to);
+                            });
       if (p_.weight_hr) pack_forward<T>(p_.weight_hr, s_.S, s_.S, s_.H, one, 1, packed_.hr);
 #pragma omp barrier
 #pragma omp for schedule(static, 1)
@@ -53,37 +73,82 @@ template <class T, class Cell> class Engine {
       FlushDenormals flush;
       if (g_->input)
         pack_backward<T>(p_.weight_ih, s_.H, s_.Hp, s_.I, Cell::input_gates, input_columns<Cell>, packed_.ih_back);
-      pack_backward<T>(p_.weight_hh, s_.H, s_.Hp, s_.S, Cell::recurrent_gates, recurrent_columns<Cell>,
-                       packed_.hh_back);
+      if (s_.heads == 1)
+        pack_backward<T>(p_.weight_hh, s_.H, s_.Hp, s_.S, Cell::recurrent_gates, recurrent_columns<Cell>,
+                         packed_.hh_back);
+      else
+        each_block<T, Cell>(s_, p_.weight_hh, packed_.hh_back, packed_size<T>(s_.h_a_head(), s_.units_a_head()),
+                            [this](const T* block, T* to) {
+                              pack_backward<T>(block, s_.units_a_head(), s_.units_a_head(), s_.h_a_head(), one, 1, to);
+                            });
       if (p_.weight_hr) pack_backward<T>(p_.weight_hr, s_.S, s_.S, s_.H, one, 1, packed_.hr_back);
 #pragma omp barrier
 #pragma omp for schedule(static, 1)
       for (size_t i = 0; i < workers_.size(); i++) workers_[i].backward(*g_, raw_gradients_);
-      auto input = [](const auto& at) { return at.worker().input_of(at.step(), at.row()); };
-      auto h = [](const auto& at) { return at.worker().h_before(at.step(), at.row()); };
-      weight_gradient<T, Cell>(workers_, plan_.slots, p_.kept_gates + Cell::input_first * s_.Hp, s_.width, s_.H, s_.Hp,
-                               Cell::input_gates, input_columns<Cell>, s_.I, input, g_->weight_ih, g_->bias_ih);
-      weight_gradient<T, Cell>(workers_, plan_.slots, p_.kept_gates + Cell::recurrent_first * s_.Hp, s_.width, s_.H,
-                               s_.Hp, Cell::recurrent_gates, recurrent_columns<Cell>, s_.S, h, g_->weight_hh,
-                               g_->bias_hh);
-      if (p_.weight_hr) {
-        auto raw = [this](const auto& at) {
-          return p_.kept_h + (at.worker().part().first[at.step()] + at.row()) * s_.Hp;
-        };
-        weight_gradient<T, Cell>(workers_, plan_.slots, raw_gradients_, s_.S, s_.S, s_.S, one, 1, s_.H, raw,
-                                 g_->weight_hr, static_cast<T*>(nullptr));
-      }
+      weight_gradients();
     }
+    for (size_t i = 1; i < workers_.size(); i++)
+      for (int64_t u = 0; u < Cell::own * s_.Hp; u++) own_gradients_[u] += own_gradients_[int64_t(i) * Cell::own * s_.Hp + u];
+    unpack_own<T, Cell>(own_gradients_, s_, g_->own);
   }
 
  private:
+  // Whether both weights stand before the same columns, so that one pass over them serves both.
+  static constexpr bool same_columns() {
+    if (Cell::input_first != Cell::recurrent_first || input_columns<Cell> != recurrent_columns<Cell>) return false;
+    for (int i = 0; i < input_columns<Cell>; i++)
+      if (Cell::input_gates[i] != Cell::recurrent_gates[i]) return false;
+    return true;
+  }
+
+  void weight_gradients() {
+    auto input_row = [](const auto& at) { return at.worker().input_of(at.step(), at.row()); };
+    auto h_row = [](const auto& at) { return at.worker().recurrent_input(at.step(), at.row()); };
+    const Right<T, decltype(input_row)> input{input_row, s_.I, g_->weight_ih, g_->bias_ih};
+    const Right<T, decltype(h_row)> h{h_row, s_.S, g_->weight_hh, g_->bias_hh}, none{h_row, 0, nullptr, nullptr};
+    const T* left = p_.kept_gates + Cell::recurrent_first * s_.Hp;
+    if (same_columns() && s_.heads == 1) {
+      weight_gradient<T, Cell>(workers_, plan_.slots, left, s_.width, s_.H, s_.Hp, Cell::input_gates,
+                               input_columns<Cell>, input, h);
+    } else {
+      weight_gradient<T, Cell>(workers_, plan_.slots, p_.kept_gates + Cell::input_first * s_.Hp, s_.width, s_.H, s_.Hp,
+                               Cell::input_gates, input_columns<Cell>, input, none);
+      if (s_.heads == 1)
+        weight_gradient<T, Cell>(workers_, plan_.slots, left, s_.width, s_.H, s_.Hp, Cell::recurrent_gates,
+                                 recurrent_columns<Cell>, h, none);
+      else
+        head_gradients(left);
+    }
+    if (p_.weight_hr) {
+      auto raw_row = [this](const auto& at) {
+        return p_.kept_h + (at.worker().part().first[at.step()] + at.row()) * s_.Hp;
+      };
+      const Right<T, decltype(raw_row)> raw{raw_row, s_.H, g_->weight_hr, nullptr};
+      weight_gradient<T, Cell>(workers_, plan_.slots, raw_gradients_, s_.S, s_.S, s_.S, one, 1, raw, none);
+    }
+  }
+
+  void head_gradients(const T* left) {
+    const int64_t units = s_.units_a_head(), depth = s_.h_a_head();
+    for (int column = 0; column < recurrent_columns<Cell>; column++)
+      for (int64_t head = 0; head < s_.heads; head++) {
+        const int64_t row = Cell::recurrent_gates[column] * s_.H + head * units;
+        auto h_row = [=](const auto& at) { return at.worker().recurrent_input(at.step(), at.row()) + head * depth; };
+        const Right<T, decltype(h_row)> h{h_row, depth, g_->weight_hh ? g_->weight_hh + row * depth : nullptr,
+                                          g_->bias_hh ? g_->bias_hh + row : nullptr},
+            none{h_row, 0, nullptr, nullptr};
+        weight_gradient<T, Cell>(workers_, plan_.slots, left + column * s_.Hp + head * units, s_.width, units, units,
+                                 one, 1, h, none);
+      }
+  }
+
   static constexpr int one[] = {0};
   const Problem<T>& p_;
   const Gradients<T>* g_;
   const Shape<T, Cell> s_;
   const Plan plan_;
   Packed<T> packed_;
-  T* raw_gradients_;
+  T *raw_gradients_, *own_gradients_;
   std::vector<Worker<T, Cell>> workers_;
 };
 
@@ -93,7 +158,7 @@ template <class T, class Cell> void backward(const Problem<T>& p, const Gradient
 }
 
 template <class T, class Cell> constexpr Pass<T> pass() {
-  return {forward<T, Cell>, backward<T, Cell>, Cell::columns, Cell::states};
+  return {forward<T, Cell>, backward<T, Cell>, Cell::columns, Cell::extra, Cell::states};
 }
 
 // Multiply-adds a second, of registers alone: the limit of what any product can reach.
@@ -122,12 +187,11 @@ static double peak(int threads) {
   return best;
 }
 
-static const Engines engines = {
-    {pass<float, RnnTanh>(), pass<float, RnnRelu>(), pass<float, Lstm>(), pass<float, Gru>()},
-    {pass<double, RnnTanh>(), pass<double, RnnRelu>(), pass<double, Lstm>(), pass<double, Gru>()},
-    peak,
-    VECTOR_BYTES,
-};
+template <class T> constexpr Passes<T> passes() {
+  return {pass<T, RnnTanh>(),      pass<T, RnnRelu>(),       pass<T, Lstm>(), pass<T, LstmPeephole>(), pass<T, LstmCoupled>(),
+          pass<T, LstmLayerNorm>(), pass<T, Gru>(), pass<T, GruLayerNorm>(), pass<T, Slstm>()};
+}
+static const Engines engines = {passes<float>(), passes<double>(), peak, VECTOR_BYTES};
 const Engines& get() { return engines; }
 
 }  // namespace storyline::STORYLINE_TARGET

@@ -11,18 +11,23 @@
 
 namespace storyline {
 
-enum Cells { rnn_tanh, rnn_relu, lstm, gru, cell_count };
-inline constexpr const char* cell_names[] = {"rnn_tanh", "rnn_relu", "lstm", "gru"};
+// By the names that the cells have in Python.
+inline constexpr const char* cell_names[] = {"rnn_tanh",        "rnn_relu", "lstm",           "lstm_peephole", "lstm_coupled",
+                                             "lstm_layer_norm", "gru",      "gru_layer_norm", "slstm"};
+inline constexpr int cell_count = sizeof(cell_names) / sizeof(*cell_names);
 
 template <class T> struct Pass {
   void (*forward)(const Problem<T>&);
   void (*backward)(const Problem<T>&, const Gradients<T>&);
-  int columns, states;  // of a kept row of gates; of the cell
+  int columns, extra, states;  // of a kept row of gates: runs of padded hidden size, single numbers; of the cell
+};
+template <class T> struct Passes {
+  Pass<T> of[cell_count];
 };
 
 struct Engines {
-  Pass<float> of_float[cell_count];
-  Pass<double> of_double[cell_count];
+  Passes<float> of_float;
+  Passes<double> of_double;
   double (*peak)(int threads);
   int vector_bytes;
 };

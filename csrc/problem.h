@@ -6,7 +6,7 @@
 
 namespace storyline {
 
-inline constexpr int most_states = 4;
+inline constexpr int most_states = 4, most_own = 5;
 
 // A tensor (time, batch, size), size contiguous.
 template <class T> struct Sequence {
@@ -35,9 +35,13 @@ template <class T> struct Problem {
   Sequence<T> output;                                         // (time, batch, output_size), 0 beyond the length
   Rows<const T> initial[most_states], fresh[most_states];     // fresh: null for zeros
   Rows<T> last[most_states];
-  const T *weight_ih, *weight_hh, *bias_ih, *bias_hh, *weight_hr;
-  // Kept for the backward pass, a row of them a step of a row: see Plan. Null: nothing is kept.
-  T *kept_gates, *kept_states, *kept_h;
+  int heads;                                                  // weight_hh is block-diagonal, of so many blocks
+  const T *weight_ih, *weight_hh, *bias_ih, *bias_hh, *weight_hr, *own[most_own];
+  Rows<const T> mask;                                         // of the h that weight_hh reads; null for none
+  Sequence<const T> zoneout[most_states];                     // by step, not by time; null for none
+  // Kept for the backward pass, a row of them a slot (see plan.h): the row of gates, the states beside h, h before
+  // its projection, h after its mask. Null: nothing is kept.
+  T *kept_gates, *kept_states, *kept_h, *kept_masked;
 };
 
 // Gradients: what comes in and what goes out; whatever is null is not there, or not wanted.
@@ -46,7 +50,7 @@ template <class T> struct Gradients {
   Rows<const T> last[most_states];
   Sequence<T> input;
   Rows<T> initial[most_states], fresh[most_states];
-  T *weight_ih, *weight_hh, *bias_ih, *bias_hh, *weight_hr;
+  T *weight_ih, *weight_hh, *bias_ih, *bias_hh, *weight_hr, *own[most_own];
 };
 
 }  // namespace storyline

@@ -3,9 +3,10 @@
 //
 // The right factor is packed into panels of `panel_width` columns, [panel][k][column], the last one filled up with 0.
 // Rows of a and c are given by pointers, so that ragged, reversed and strided batches cost nothing extra. Every
-// number of c is its start value, plus one chain of fused multiply-adds from 0 for each block of the depth, in the order
-// of k, whatever the rows beside it: a row's result does not depend on its batch. A chain that began at the start value
-// would be rounded to the last place of that one at every k, which costs gradients a state long half their accuracy.
+// number of c is its start value, plus one chain of fused multiply-adds from 0 for each block of the depth, in the
+// order of k, whatever the rows beside it: a row's result does not depend on its batch. A chain that began at the start
+// value would be rounded to the last place of that one at every k, and gradients of states would be off several times
+// as much.
 #pragma once
 #include <algorithm>
 
@@ -42,6 +43,7 @@ INLINE void tile(int64_t K, const T* const* a, const T* b, int64_t stride, T* co
     for (int s = 0; s < S; s++) sums[m][s] = V<T>{};
 #pragma GCC unroll 4
   for (int64_t k = 0; k < K; k++) {
+    if (P == 1) __builtin_prefetch(b + stride + k * panel_width<T>, 0, 2);
     V<T> right[S];
     for (int p = 0; p < P; p++)
       for (int v = 0; v < vectors_a_panel; v++)
@@ -123,10 +125,16 @@ void product(int64_t M, int64_t N, int64_t K, const T* const* a, const T* b, T* 
   product<T>(M, N, K, a, b, c, start, bias, 0, panels_of<T>(N));
 }
 
+// sum += more, for a number or a vector. `lost` starts as 0: what this addition rounds away, which the next one gives
+// back (Kahan 1965). Without it a sum over a hundred thousand slots loses two digits of float32.
+template <class N> INLINE void add_up(N& sum, N& lost, N more) {
+  const N was = sum, all_of_it = more - lost;
+  sum = was + all_of_it;
+  lost = (sum - was) - all_of_it;
+}
+
 // The other product, of two tall factors: c[m][n] += sum_k a[k][m] b[k][n], both packed: a as [k][M] (M columns of
-// the tall factor side by side), b as one panel [k][panel_width]. `lost` lies as c does and starts as 0: what the
-// additions to c have rounded away, which the next one gives back (Kahan 1965). Without it a sum over a hundred thousand
-// slots loses two digits of float32.
+// the tall factor side by side), b as one panel [k][panel_width]; `lost` lies as c does, see add_up.
 template <class T, int M>
 __attribute__((noinline)) void outer_rows(int64_t K, const T* a, const T* b, T* c, T* lost, int64_t c_stride) {
   V<T> sums[M][vectors_a_panel];
@@ -144,9 +152,10 @@ __attribute__((noinline)) void outer_rows(int64_t K, const T* a, const T* b, T* 
   for (int m = 0; m < M; m++)
     for (int v = 0; v < vectors_a_panel; v++) {
       const int64_t at = m * c_stride + v * lanes<T>;
-      const V<T> was = load(c + at), more = sums[m][v] - load(lost + at), is = was + more;
-      store(c + at, is);
-      store(lost + at, (is - was) - more);
+      V<T> sum = load(c + at), rest = load(lost + at);
+      add_up(sum, rest, sums[m][v]);
+      store(c + at, sum);
+      store(lost + at, rest);
     }
 }
 

@@ -144,6 +144,19 @@ template <class T> INLINE V<T> tanh(V<T> x) {
   return m / (m + T(2));
 }
 
+// log(1 + y) for 0 <= y <= 1: 2 artanh(y / (2 + y)), by the series.
+template <class T> INLINE V<T> small_log1p(V<T> y) {
+  constexpr int terms = sizeof(T) == 4 ? 9 : 18;
+  const V<T> s = y / (y + T(2)), q = s * s;
+  V<T> p = all(T(1) / (2 * terms + 1));
+  for (int k = terms - 1; k >= 0; k--) p = fma(p, q, all(T(1) / (2 * k + 1)));
+  return T(2) * s * p;
+}
+template <class T> INLINE V<T> log_sigmoid(V<T> x) {
+  const V<T> less = x < V<T>{} ? x : V<T>{};
+  return (x != x) ? x : less - small_log1p<T>(exp<T>(x < V<T>{} ? x : -x));
+}
+
 // Numbers below 1e-38 are taken for 0 while one of these lives: denormal operands cost a hundred times the rest.
 struct FlushDenormals {
 #if defined(__x86_64__)

@@ -29,48 +29,65 @@ template <class T, class Cell> class Cursor {
   int64_t step_ = 0, row_ = 0;
 };
 
-// c (columns, N padded) = sum over slots of left[slot][first + m] right(slot)[n]; left rows lie one after another.
-// Returns in `sums` the sums of the left columns. Both are added up by blocks of slots, see outer_rows.
-template <class T, class Cell, class Right>
-void sum_over_slots(const std::vector<Worker<T, Cell>>& workers, int64_t slots, const T* left, int64_t left_stride,
-                    int64_t columns, int64_t N, Right right, T* c, T* sums, Scratch& scratch) {
+// One right factor: a row (N,) a slot, and where the gradients go: weight (gates H, N), bias (gates H,); null for none.
+template <class T, class Row> struct Right {
+  Row row;
+  int64_t N;
+  T *weight, *bias;
+  int64_t panels() const { return weight ? panels_of<T>(N) : 0; }
+};
+
+template <class T> void pack_row(const T* row, int64_t N, int64_t panels, int64_t k, int64_t K, T* to) {
   constexpr int64_t W = panel_width<T>;
-  const int64_t panels = panels_of<T>(N), padded = panels * W;
-  T* a = scratch.take<T>(slots_a_sum * columns_a_share);
+  for (int64_t panel = 0; panel < panels; panel++) {
+    T* at = to + (panel * K + k) * W;
+    const int64_t some = N - panel * W;
+    if (some >= W) {
+      std::memcpy(at, row + panel * W, W * sizeof(T));  // of constant size: two moves
+    } else {
+      std::copy_n(row + panel * W, some, at);
+      std::fill(at + some, at + W, T(0));
+    }
+  }
+}
+
+template <class T> void pack_columns(const T* from, int64_t columns, int64_t k, int64_t K, T* to) {
+  int64_t tile = 0;
+  for (; (tile + 1) * rows_a_tile <= columns; tile++)
+    std::memcpy(to + (tile * K + k) * rows_a_tile, from + tile * rows_a_tile, rows_a_tile * sizeof(T));
+  for (int64_t m = tile * rows_a_tile; m < round_up(columns, rows_a_tile); m++)
+    to[(tile * K + k) * rows_a_tile + m % rows_a_tile] = m < columns ? from[m] : T(0);
+}
+
+// c (columns, all panels) = sum over slots of left[slot][m] right(slot)[n]; left rows lie one after another. Leaves in
+// `sums` the sums of the left columns. Both are added up by blocks of slots, see add_up.
+template <class T, class Cell, class First, class Second>
+void sum_over_slots(const std::vector<Worker<T, Cell>>& workers, int64_t slots, const T* left, int64_t left_stride,
+                    int64_t columns, const First& first, const Second& second, T* c, T* sums, Scratch& scratch) {
+  constexpr int64_t W = panel_width<T>;
+  const int64_t panels = first.panels() + second.panels(), padded = panels * W, tiled = round_up(columns, rows_a_tile);
+  T* a = scratch.take<T>(slots_a_sum * tiled);
   T* b = scratch.take<T>(slots_a_sum * padded);
-  T* lost = scratch.take<T>((columns_a_share + rows_a_tile) * padded);
-  const int64_t size = round_up(columns, rows_a_tile) * padded;
-  std::fill(c, c + size, T(0));
-  std::fill(lost, lost + size, T(0));
+  T* lost = scratch.take<T>(tiled * padded);
+  std::fill(c, c + tiled * padded, T(0));
+  std::fill(lost, lost + tiled * padded, T(0));
   std::fill(sums, sums + columns, T(0));
-  T lost_sums[columns_a_share] = {};
+  T some_sums[columns_a_share], lost_sums[columns_a_share] = {};
   Cursor<T, Cell> cursor(workers);
   for (int64_t slot = 0; slot < slots; slot += slots_a_sum) {
     const int64_t K = std::min(slots_a_sum, slots - slot);
-    T some_sums[columns_a_share] = {};
+    std::fill(some_sums, some_sums + columns, T(0));
     for (int64_t k = 0; k < K; k++, cursor.next()) {
-      const T* row = right(cursor);
-      for (int64_t panel = 0; panel < panels; panel++) {
-        T* to = b + (panel * K + k) * W;
-        const int64_t some = std::min(W, N - panel * W);
-        std::copy_n(row + panel * W, some, to);
-        std::fill(to + some, to + W, T(0));
-      }
+      if (first.weight) pack_row<T>(first.row(cursor), first.N, first.panels(), k, K, b);
+      if (second.weight)
+        pack_row<T>(second.row(cursor), second.N, second.panels(), k, K, b + first.panels() * K * W);
       const T* from = left + (slot + k) * left_stride;
-      for (int64_t m = 0; m < columns; m++) some_sums[m] += from[m];
-      for (int64_t tile = 0; tile * rows_a_tile < columns; tile++) {
-        T* to = a + (tile * K + k) * rows_a_tile;
-        for (int m = 0; m < rows_a_tile; m++) {
-          const int64_t column = tile * rows_a_tile + m;
-          to[m] = column < columns ? from[column] : T(0);
-        }
-      }
+      pack_columns(from, columns, k, K, a);
+      int64_t m = 0;
+      for (; m + lanes<T> <= columns; m += lanes<T>) store(some_sums + m, load(some_sums + m) + load(from + m));
+      for (; m < columns; m++) some_sums[m] += from[m];
     }
-    for (int64_t m = 0; m < columns; m++) {
-      const T was = sums[m], more = some_sums[m] - lost_sums[m];
-      sums[m] = was + more;
-      lost_sums[m] = (sums[m] - was) - more;
-    }
+    for (int64_t m = 0; m < columns; m++) add_up(sums[m], lost_sums[m], some_sums[m]);
     for (int64_t tile = 0; tile * rows_a_tile < columns; tile++)
       for (int64_t panel = 0; panel < panels; panel++)
         outer_rows<T, rows_a_tile>(K, a + tile * K * rows_a_tile, b + panel * K * W,
@@ -79,29 +96,33 @@ void sum_over_slots(const std::vector<Worker<T, Cell>>& workers, int64_t slots, 
   }
 }
 
-// weight_gradient (gates H, N), bias_gradient (gates H,): the columns `gates` of the left factor, from `left` on.
-// Called by the whole team.
-template <class T, class Cell, class Right>
+// The gradients of one weight, or of two that stand before the same columns `gates` of the left factor. Called by the
+// whole team.
+template <class T, class Cell, class First, class Second>
 void weight_gradient(const std::vector<Worker<T, Cell>>& workers, int64_t slots, const T* left, int64_t left_stride,
-                     int64_t H, int64_t Hp, const int* gates, int count, int64_t N, Right right, T* weight, T* bias) {
-  if (!weight && !bias) return;
+                     int64_t H, int64_t Hp, const int* gates, int count, const First& first, const Second& second) {
+  if (!first.weight && !first.bias && !second.weight && !second.bias) return;
   const int64_t columns = count * Hp, shares = (columns + columns_a_share - 1) / columns_a_share;
-  const int64_t padded = weight ? panels_of<T>(N) * panel_width<T> : 0;
+  const int64_t padded = (first.panels() + second.panels()) * panel_width<T>;
   static thread_local Scratch scratch;
 #pragma omp for schedule(dynamic, 1) nowait
   for (int64_t share = 0; share < shares; share++) {
-    const int64_t first = share * columns_a_share, some = std::min(columns_a_share, columns - first);
-    scratch.start(sizeof(T) * (slots_a_sum * (columns_a_share + padded) +
-                               2 * (columns_a_share + rows_a_tile) * padded + columns_a_share) + 512);
-    T* c = scratch.take<T>((columns_a_share + rows_a_tile) * padded);
-    T* sums = scratch.take<T>(columns_a_share);
-    sum_over_slots<T, Cell>(workers, slots, left + first, left_stride, some, weight ? N : 0, right, c, sums, scratch);
+    const int64_t from = share * columns_a_share, some = std::min(columns_a_share, columns - from);
+    const int64_t tiled = round_up(some, rows_a_tile);
+    scratch.start(sizeof(T) * (slots_a_sum * (tiled + padded) + 2 * tiled * padded + some) + 1024);
+    T* c = scratch.take<T>(tiled * padded);
+    T* sums = scratch.take<T>(some);
+    sum_over_slots<T, Cell>(workers, slots, left + from, left_stride, some, first, second, c, sums, scratch);
     for (int64_t m = 0; m < some; m++) {
-      const int64_t gate = (first + m) / Hp, unit = (first + m) % Hp;
+      const int64_t gate = (from + m) / Hp, unit = (from + m) % Hp;
       if (unit >= H) continue;
       const int64_t row = gates[gate] * H + unit;
-      if (weight) std::copy_n(c + m * padded, N, weight + row * N);
-      if (bias) bias[row] = sums[m];
+      const T* sum = c + m * padded;
+      if (first.weight) std::copy_n(sum, first.N, first.weight + row * first.N);
+      if (second.weight)
+        std::copy_n(sum + first.panels() * panel_width<T>, second.N, second.weight + row * second.N);
+      if (first.bias) first.bias[row] = sums[m];
+      if (second.bias) second.bias[row] = sums[m];
     }
   }
 }

@@ -18,11 +18,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels": {"cells"},
     "layers": {"cells", "kernels"},
     "memory": {"layers"},
+    "capabilities": {"cells", "kernels", "layers"},
     "data": set(),
     "artifact": set(),
     "training": {"data", "artifact"},
     "tasks": {"layers", "data", "training", "artifact"},
-    "cli": {"cells", "kernels", "layers", "memory", "data", "artifact", "training", "tasks"},
+    "cli": {"cells", "kernels", "layers", "memory", "capabilities", "data", "artifact", "training", "tasks"},
     "__init__": {"layers", "tasks"},
     "__main__": {"cli"},
 }
@@ -72,7 +73,8 @@ def test_no_file_is_a_drawer() -> None:
 
 def test_public_names_are_what_we_promise() -> None:
     assert storyline.__all__ == [
-        "GRU", "LSTM", "RNN", "SLSTM", "CellStack", "Classifier", "LanguageModel", "Tagger", "__version__", "load",
+        "GRU", "LSTM", "RNN", "SLSTM", "CellStack", "Classifier", "LanguageModel", "Tagger", "__version__",
+        "accelerate", "load", "restore",
     ]  # fmt: skip
     for name in storyline.__all__:
         assert getattr(storyline, name) is not None

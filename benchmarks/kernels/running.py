@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.kernels.drawing import LAYOUTS, Group
 from storyline.cells import State
-from storyline.kernels import Ragged, Weights, cpu, recurrence, reference
+from storyline.kernels import Ragged, Weights, native_call, recurrence, reference
 from storyline.kernels.reverse import in_reverse
 
 Results = dict[str, Tensor]
@@ -71,8 +71,8 @@ def own_part(group: Group, index: int, results: Results) -> Results:
 
 def share_out_every_call() -> None:
     """From here on the native kernels wake threads for the smallest call too."""
-    assert hasattr(cpu, "_WORTH_A_THREAD")
-    cpu._WORTH_A_THREAD = 0
+    assert hasattr(native_call, "_WORTH_A_THREAD")
+    native_call._WORTH_A_THREAD = 0
 
 
 def _given(group: Group, leaf: Results, input: Tensor) -> tuple[Any, ...]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import re
 
-from benchmarks.record import ROOT
+from benchmarks.readme import README, between_marks, pairs
 from benchmarks.tasks.catalogue import BENCHMARKS
 from benchmarks.tasks.harness import RESULTS, Benchmark
 from benchmarks.tasks.sources import data_table
 from storyline.cli.demo import DISTRACTORS
 
-README = ROOT / "README.md"
 HEAD = (
     "| data, metric | trivial baseline, same run | must | measured, mean ± spread | aim "
     "| threads | s | CPU s | model |\n"
@@ -33,12 +31,12 @@ def demo_table() -> str:
         row = _newest(BENCHMARKS[name])
         if row is None:
             return "not measured"
-        details = _pairs(row["details"])
+        details = pairs(row["details"])
         cells = " | ".join(
             f"{details[column]:.1f}" if column[0] == "N" else f"{details[column]:.0f}" for column in names
         )
         lines.append(f"| {row['model']} | {cells} |")
-    for name, value in _pairs(row["baselines"]).items():
+    for name, value in pairs(row["baselines"]).items():
         label = {"logistic regression": "logistic regression on the first digit alone"}.get(name, name)
         lines.append(f"| {label} | " + " | ".join(f"{value:.1f}" for _ in DISTRACTORS) + " | | |")
     return "\n".join(lines)
@@ -50,14 +48,7 @@ def write_readme() -> None:
 
 
 def with_tables(text: str) -> str:
-    for mark, table in (("results", results_table()), ("demo", demo_table()), ("data", data_table())):
-        text = re.sub(
-            rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)",
-            lambda found, t=table: f"{found[1]}{t}\n{found[2]}",
-            text,
-            flags=re.S,
-        )
-    return text
+    return between_marks(text, {"results": results_table(), "demo": demo_table(), "data": data_table()})
 
 
 def _newest(benchmark: Benchmark) -> dict[str, str] | None:
@@ -66,10 +57,6 @@ def _newest(benchmark: Benchmark) -> dict[str, str] | None:
         return None
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))[-1]
-
-
-def _pairs(text: str) -> dict[str, float]:
-    return {name: float(value) for name, value in (part.rsplit(": ", 1) for part in text.split("; ") if part)}
 
 
 def _row(benchmark: Benchmark) -> str:
@@ -82,9 +69,9 @@ def _row(benchmark: Benchmark) -> str:
         must = float(row["must"])
         reached = mean >= must if benchmark.higher_is_better else mean <= must
         short, wanted = "" if reached else ", falls short", f"{sign} {must:.4g}"
-    baselines = ", ".join(f"{name} {value:.4g}" for name, value in _pairs(row["baselines"]).items())
+    baselines = ", ".join(f"{name} {value:.4g}" for name, value in pairs(row["baselines"]).items())
     measured = f"**{mean:.4g}** ± {float(row['spread']):.2g}{short}"
-    cpu = _pairs(row["details"]).get("cpu seconds")
+    cpu = pairs(row["details"]).get("cpu seconds")
     processor = "" if cpu is None else f"{cpu:.0f}"
     return (
         f"| {benchmark.title}; {row['metric']} | {baselines} | {wanted} | {measured} "

@@ -16,6 +16,8 @@ _HOME = {
     "GRU": "storyline.layers",
     "SLSTM": "storyline.layers",
     "CellStack": "storyline.layers",
+    "accelerate": "storyline.layers",
+    "restore": "storyline.layers",
     "Classifier": "storyline.tasks",
     "Tagger": "storyline.tasks",
     "LanguageModel": "storyline.tasks",
@@ -32,11 +34,13 @@ __all__ = [
     "LanguageModel",
     "Tagger",
     "__version__",
+    "accelerate",
     "load",
+    "restore",
 ]
 
 if TYPE_CHECKING:
-    from storyline.layers import GRU, LSTM, RNN, SLSTM, CellStack
+    from storyline.layers import GRU, LSTM, RNN, SLSTM, CellStack, accelerate, restore
     from storyline.tasks import Classifier, LanguageModel, Tagger, load
 
 

@@ -81,9 +81,9 @@ def test_unknown_settings_name_their_neighbour(storyline: Command, questions: Pa
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("text=5", "text is 5, not a name"),
-        ("channels=[1]", "channels is [1], not a name"),
-        ("header='no'", "header is 'no', neither"),
+        ("text=5", "--set has text = 5; a text was wanted"),
+        ("channels=[1]", "--set has channels = [1]; names of columns were wanted"),
+        ("header='no'", "--set has header = 'no'; true or false was wanted"),
     ],
 )
 def test_a_column_that_is_no_name(

@@ -11,7 +11,7 @@ from drawn_layer import LAYERS, DrawnLayer, Given, call, draw_given, draw_layer,
 from torch import Tensor
 
 from storyline.cells import State
-from storyline.kernels import Ragged, cpu, native, recurrence, reverse_resets
+from storyline.kernels import Ragged, native, native_call, recurrence, reverse_resets
 
 pytestmark = pytest.mark.skipif(native.missing is not None, reason=str(native.missing))
 # (hidden, input): a unit, whole vectors, tails, more than one block of depth
@@ -27,7 +27,7 @@ EVERY_SIZE = pytest.mark.parametrize(
 def many_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every call is shared out among threads, however small; the test sets how many."""
     before = torch.get_num_threads()
-    monkeypatch.setattr(cpu, "_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(native_call, "_WORTH_A_THREAD", 0)
     yield
     torch.set_num_threads(before)
 
@@ -75,29 +75,18 @@ def test_each_row_is_as_alone(name: str, hidden_size: int, input_size: int, dtyp
 @DTYPES
 @EVERY_LAYER
 def test_rows_do_not_depend_on_threads(name: str, dtype: torch.dtype, many_threads: None) -> None:
+    """As many parts of the batch as threads, and one a row where there are more threads than rows."""
     for batch in (1, 2, 13):
         layer = draw_layer(name, 7, 19, dtype)
         given = ragged_with_resets(layer, time=9, batch=batch)
         torch.set_num_threads(1)
         one = call(layer, given)
-        for threads in (2, 3, 4):
+        for threads in (2, 3, 4, 6):
             torch.set_num_threads(threads)
             more = call(layer, given)
             assert_same_bits(more, one, of_rows(layer))
             for key in more.keys() - of_rows(layer):  # sums over rows, in another order
                 torch.testing.assert_close(more[key], one[key])
-
-
-@EVERY_LAYER
-def test_rows_do_not_depend_on_parts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = draw_layer(name, 4, 10)
-    given = ragged_with_resets(layer, time=9, batch=6)
-    results = []
-    for parts in (1, 2, 5, 6):
-        monkeypatch.setattr(cpu._Call, "_share_out", lambda self, parts=parts: (2, parts))
-        results.append(call(layer, given))
-    for result in results[1:]:
-        assert_same_bits(result, results[0], of_rows(layer))
 
 
 @DTYPES

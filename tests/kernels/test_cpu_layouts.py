@@ -147,10 +147,10 @@ def test_sliding_windows(name: str, steps: int) -> None:
 @EVERY_LAYER
 def test_one_tensor_as_everything(name: str) -> None:
     """Input, state and fresh state in the same memory, and one bias for both."""
-    layer = draw_layer(name, 11, 11)
+    layer = draw_layer(name, 12, 12)
     h_size = layer.state[0].shape[1]
     given = draw_given(layer, time=1, batch=h_size)
-    square = torch.rand(h_size, 11, generator=torch.Generator().manual_seed(0)) + 0.5
+    square = torch.rand(h_size, 12, generator=torch.Generator().manual_seed(0)) + 0.5
     views = tuple(square[:, : each.shape[1]] for each in layer.state)
     aliased = replace(
         given, input=square.unsqueeze(0), state=views, fresh=views, lengths=torch.ones(h_size).long()

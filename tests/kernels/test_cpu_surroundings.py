@@ -16,7 +16,7 @@ import torch
 from drawn_layer import LAYERS, Given, call, draw_given, draw_layer, of_rows
 from torch import Tensor
 
-from storyline.kernels import cpu, native
+from storyline.kernels import cpu, native, native_call
 
 pytestmark = pytest.mark.skipif(native.missing is not None, reason=str(native.missing))
 EVERY_LAYER = pytest.mark.parametrize("name", LAYERS)
@@ -26,7 +26,7 @@ EVERY_LAYER = pytest.mark.parametrize("name", LAYERS)
 def many_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every call is shared out among two threads, however small."""
     before = torch.get_num_threads()
-    monkeypatch.setattr(cpu, "_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(native_call, "_WORTH_A_THREAD", 0)
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
@@ -132,10 +132,10 @@ FORKED = """
     import os, sys
     import torch
     from drawn_layer import call, draw_given, draw_layer, of_rows
-    from storyline.kernels import cpu
+    from storyline.kernels import native_call
 
     torch.set_num_threads(2)
-    cpu._WORTH_A_THREAD = 0
+    native_call._WORTH_A_THREAD = 0
     layer = draw_layer("lstm", 20, 40)
     given = draw_given(layer, 30, 8)
     parent = call(layer, given)

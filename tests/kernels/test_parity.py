@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import fields
+from statistics import median
 
 import pytest
 import torch
@@ -121,7 +122,8 @@ def _serves(backend: str, cell: Cell, noisy: bool) -> bool:
 
 CASES = {
     f"{backend}-{cell.name}{'-projected' * projected}{'-noise' * noisy}": (backend, cell, projected, noisy)
-    for backend in sorted(set(BACKENDS) - {"reference"})
+    # triton has no float64 and needs its package: test_triton.py.
+    for backend in sorted(set(BACKENDS) - {"reference", "triton"})
     for cell in CELLS.values()
     for projected in ([False, True] if cell.name.startswith("lstm") else [False])
     for noisy in (False, True)
@@ -135,21 +137,22 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_backend_equals_reference(case: str, ragged: bool, resets: bool, reverse: bool) -> None:
     backend, cell, projected, noisy = CASES[case]
-    # The greatest error of one draw is a matter of luck on either side, so of three draws it is taken.
-    fast, plain = defaultdict(float), defaultdict(float)
-    for seed in range(3):
+    # In float32 the greatest error of one draw is a matter of luck on either side (a normalised row of nearly equal
+    # numbers magnifies it tenfold), so the median of five draws counts; in float64 every draw.
+    fast, plain = defaultdict(list), defaultdict(list)
+    for seed in range(5):
         problem = Problem(cell, ragged, resets, reverse, projected, noisy, seed)
         exact = problem.run("reference", torch.float64)
+        same_dtype = problem.run(backend, torch.float64)
         runs = [(fast, problem.run(backend, torch.float32)), (plain, problem.run("reference", torch.float32))]
-        for worst, run in runs:
+        for name in exact:
+            assert error(same_dtype[name], exact[name]) < 1e-13, name
+        for errors, run in runs:
             assert run.keys() == exact.keys()
             for name in exact:
-                worst[name] = max(worst[name], error(run[name], exact[name]))
+                errors[name].append(error(run[name], exact[name]))
     for name in exact:
-        assert fast[name] <= 4 * plain[name] + 1e-7, name
-    same_dtype = problem.run(backend, torch.float64)
-    for name in exact:
-        assert error(same_dtype[name], exact[name]) < 1e-13, name
+        assert median(fast[name]) <= 4 * median(plain[name]) + 1e-7, name
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

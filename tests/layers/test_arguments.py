@@ -100,7 +100,7 @@ def test_step_of_a_bidirectional_layer() -> None:
         (lambda: RNN(3, 6, nonlinearity="gelu"), "nonlinearity is 'gelu'; it must be 'tanh' or 'relu'"),
         (
             lambda: LSTM(3, 6, backend="gpu"),
-            "backend is 'gpu'; it must be one of 'auto', 'reference', 'torch'",
+            "backend is 'gpu'; it must be one of 'auto', 'reference', 'torch', 'cpu', 'triton'",
         ),
         (lambda: LSTM(3, 6, proj_size=6), "proj_size has to be smaller than hidden_size"),
         (lambda: GRU(3, 0), "hidden_size must be greater than zero"),

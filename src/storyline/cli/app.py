@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from storyline import __version__
-from storyline.cli import demo, evaluate, generate, memory, predict, train
+from storyline.cli import capabilities, demo, evaluate, generate, memory, predict, train
 
 app = typer.Typer(
     name="storyline",
@@ -23,6 +23,7 @@ app.command("predict")(predict.predict)
 app.command("generate")(generate.generate)
 app.command("memory")(memory.memory)
 app.command("demo")(demo.demo)
+app.command("capabilities")(capabilities.capabilities)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ import typer
 from storyline.cli.failures import fail, reported
 from storyline.cli.options import refuse_conflicts
 from storyline.cli.run_folder import carry_out, refuse_occupied
-from storyline.cli.runs import Run, checksums, column_fault, refuse_changed_data
+from storyline.cli.runs import Run, checksums, refuse_changed_data
 from storyline.cli.settings_file import parse_assignments, read_config, refuse_unknown, refuse_wrong_types
 
 app = typer.Typer(
@@ -197,8 +197,6 @@ def _begin(task: str, options: Mapping[str, Any]) -> None:
     if out is None:
         fail("no --out: name the folder that the model is to be written to, for example --out model/")
     columns = {name: given[name] for name in COLUMNS[task] if name in given}
-    if wrong := column_fault(columns):
-        fail(f"{wrong}; `storyline train {task} --help` says what names a column")
     files = {"train": file} | {role: str(given[role]) for role in FILES if role in given}
     run = Run(
         task=task,

@@ -4,6 +4,7 @@ from storyline.kernels.backend import BACKENDS, choose_backend, recurrence
 from storyline.kernels.fused import fused, fused_stack
 from storyline.kernels.ragged import Ragged, reverse_resets
 from storyline.kernels.reference import reference
+from storyline.kernels.transforms import values_of
 from storyline.kernels.weights import Recurrence, Weights
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "recurrence",
     "reference",
     "reverse_resets",
+    "values_of",
 ]

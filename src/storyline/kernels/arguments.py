@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from storyline.cells import Cell, State
+from storyline.cells import Cell, Noise, State
 from storyline.kernels.weights import Weights
 
 DTYPES = (torch.float32, torch.float64)
@@ -22,6 +22,7 @@ def check_call(
     fresh: State,
     lengths: Tensor | None,
     resets: Tensor | None,
+    noise: Noise | None = None,
 ) -> None:
     """Refuse a tensor that is not as `backend.recurrence` has it, and name it. Looks at no number of any tensor.
 
@@ -46,6 +47,8 @@ def check_call(
             raise ValueError(f"{name} is {tensor.dtype}, but input is {dtype}; they must be of one dtype")
         if not tensor.is_cpu or tensor.layout is not torch.strided:
             raise _elsewhere(name, tensor)
+    if noise is not None:
+        _check_noise(noise, state, input.shape[0])
     if lengths is None and resets is None:
         return
     time, batch, _ = input.shape
@@ -98,6 +101,25 @@ def _floats(cell: Cell, weights: Weights, input: Tensor, state: State, fresh: St
         for name, tensor in zip(cell.states, tensors, strict=False):
             yield name + which, tensor, (batch, size)
             size = hidden_size
+
+
+def _check_noise(noise: Noise, state: State, time: int) -> None:
+    # Of any dtype: the kernels are given a copy in that of the layer.
+    if len(noise.zoneout) > len(state):
+        raise ValueError(f"zoneout has {len(noise.zoneout)} tensors, but there are only {len(state)} states")
+    named = [("recurrent_mask", noise.recurrent_mask, tuple(state[0].shape))]
+    for index, (keep, each) in enumerate(zip(noise.zoneout, state, strict=False)):
+        if keep is not None and keep.dim() == 0:
+            named.append((f"zoneout[{index}]", keep, ()))
+        else:
+            named.append((f"zoneout[{index}]", keep, (time, *each.shape)))
+    for name, tensor, shape in named:
+        if tensor is None:
+            continue
+        if tensor.shape != shape:
+            raise ValueError(f"{name} is {tuple(tensor.shape)}; it must be {shape}")
+        if not tensor.is_cpu or tensor.layout is not torch.strided:
+            raise _elsewhere(name, tensor)
 
 
 def _elsewhere(name: str, tensor: Tensor) -> ValueError:

@@ -2,49 +2,84 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from storyline.cells import Cell, Noise, State
 from storyline.kernels import native
 from storyline.kernels.cpu import cpu, why_not_cpu
-from storyline.kernels.fused import OPERATORS, fused
+from storyline.kernels.fused import OPERATORS, fused, why_not_autocast
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
 from storyline.kernels.reverse import in_reverse
+from storyline.kernels.transforms import why_no_kernel, why_plain_operators
+from storyline.kernels.triton import triton_scan, why_not_triton
 from storyline.kernels.weights import Recurrence, Weights
 
-# Those that can run here: the name is known where the native kernels are not built, but nothing stands behind it.
-BACKENDS = {"reference": reference, "torch": fused, **({} if native.missing else {"cpu": cpu})}
+_SCANS = {"reference": reference, "torch": fused, "cpu": cpu, "triton": triton_scan}
+# Those that can run on this machine; the names of the others are known, but nothing stands behind them here.
+BACKENDS = tuple(
+    name
+    for name in _SCANS
+    if (name != "cpu" or native.missing is None) and (name != "triton" or torch.cuda.is_available())
+)
 
 
 def choose_backend(
-    requested: str, cell: Cell, *, like: Tensor | None = None, trace: bool = False, noise: bool = False
+    requested: str,
+    cell: Cell,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    trace: bool = False,
+    noise: bool = False,
+    ragged: bool = False,
+    resets: bool = False,
+    projected: bool = False,
 ) -> tuple[str, str]:
     """The backend for a call, and the reason.
 
-    requested: "auto", or the name of a backend, which must then serve. like: a weight of the layer, whose device
-    and precision count; None: any. trace: every state and gate is wanted. noise: the call has a `Noise`.
+    requested: "auto", or the name of a backend, which must then serve. device, dtype: of the layer; None before the
+    first call: any. trace: every state and gate is wanted. noise: the call has a `Noise`. ragged: rows end at
+    different steps. resets: rows start afresh inside. projected: with a proj_size.
     Raises ValueError where the name is unknown, or where the backend asked for cannot serve.
     """
-    names = ("auto", "reference", "torch", "cpu")
-    if requested not in names:
-        wanted = ", ".join(map(repr, names))
+    if requested not in ("auto", *_SCANS):
+        wanted = ", ".join(map(repr, ("auto", *_SCANS)))
         raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
     if requested == "reference":
         return "reference", "asked for"
     obstacles = {
-        "cpu": why_not_cpu(cell, like, trace=trace, noise=noise),
-        "torch": _why_not_fused(cell, trace, noise),
+        "cpu": why_not_cpu(cell, device, dtype, trace=trace),
+        "torch": _why_not_fused(cell, trace, noise)
+        or why_plain_operators(device, resets=resets)
+        or why_not_autocast(cell, device),
+        "triton": why_no_kernel() or why_not_triton(cell, device, dtype, trace, noise, projected),
     }
     if requested != "auto":
         if (obstacle := obstacles[requested]) is not None:
             raise ValueError(f"backend={requested!r} cannot serve this call: {obstacle}; use backend='auto'")
         return requested, "asked for"
+    if device is not None and device.type == "cuda":
+        return _on_gpu(cell, obstacles, plain=not ragged and not resets)
     if obstacles["cpu"] is None:
         return "cpu", f"the native kernels ({native.target()}) serve {cell.name}"
     if obstacles["torch"] is None:
         return "torch", f"torch has a fused operator for {cell.name}, and {obstacles['cpu']}"
     return "reference", f"{obstacles['torch']}, and {obstacles['cpu']}"
+
+
+def _on_gpu(cell: Cell, obstacles: dict[str, str | None], *, plain: bool) -> tuple[str, str]:
+    """NVIDIA's cuDNN where it has the very call; else our own loop; else torch's operator, fed by detours."""
+    fused_reason, reason = obstacles["torch"], f"torch has a fused operator for {cell.name}"
+    if not (plain and fused_reason is None):
+        if (obstacle := obstacles["triton"]) is None:
+            what = cell.name if plain else "lengths and resets"
+            return "triton", f"cuDNN has no operator for {what}, and the triton kernels have"
+        if fused_reason is not None:
+            return "reference", f"{fused_reason}; triton cannot serve: {obstacle}"
+        reason += f"; triton cannot serve: {obstacle}"
+    return ("torch", reason) if fused_reason is None else ("reference", fused_reason)
 
 
 def _why_not_fused(cell: Cell, trace: bool, noise: bool) -> str | None:
@@ -82,7 +117,7 @@ def recurrence(
     """
     if backend == "cpu":
         return cpu(cell, weights, input, state, fresh, ragged, resets, noise, reverse=reverse)
-    run = BACKENDS[backend]
+    run = _SCANS[backend]
     if reverse:
         return in_reverse(run, cell, weights, input, state, fresh, ragged, resets, noise)
     return run(cell, weights, input, state, fresh, ragged, resets, noise)

@@ -14,6 +14,7 @@ Resets cut a row: every segment becomes a row of its own, ragged, and is put bac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -99,6 +100,26 @@ def fused_stack(
         False,
     )
     return output, tuple(last)
+
+
+def why_not_autocast(cell: Cell, device: torch.device | None) -> str | None:
+    """Why autocast on the CPU stops the fused operator of this cell, or None where it doesn't."""
+    if cell.name != "lstm" or device is None or device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return None
+    dtype = torch.get_autocast_dtype("cpu")
+    return None if _runs_under_autocast(dtype) else f"oneDNN has no LSTM in {dtype} for this processor"
+
+
+@cache
+def _runs_under_autocast(dtype: torch.dtype) -> bool:
+    """Whether oneDNN can run an LSTM in `dtype` here: there is no way to ask but to try one."""
+    input, state, weight = torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), torch.zeros(4, 1)
+    try:
+        with torch.no_grad(), torch.autocast("cpu", dtype):
+            torch.lstm(input, (state, state), [weight, weight], False, 1, 0.0, False, False, False)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _ragged(cell: Cell, weights: Weights, input: Tensor, state: State, ragged: Ragged | None) -> Recurrence:

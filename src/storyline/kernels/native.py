@@ -30,11 +30,12 @@ module, missing = _load()
 """The compiled module, or None; and then the reason in a sentence."""
 
 
-def cells() -> dict[str, tuple[int, int, int]]:
-    """A name -> (its number, columns of a kept row of gates, states) of each cell that has a native kernel."""
-    if module is None:
-        return {}
-    return {name: (number, columns, states) for number, (name, columns, states) in enumerate(module.cells())}
+def cells() -> dict[str, tuple[int, int, int, int]]:
+    """The cells that have a native kernel.
+
+    A name -> (its number, columns and single numbers of a kept row of gates, states); see csrc/cells/cell.h.
+    """
+    return {} if module is None else {name: (i, *sizes) for i, (name, *sizes) in enumerate(module.cells())}
 
 
 def targets() -> dict[str, bool]:

@@ -6,8 +6,8 @@ since `index_select` on the flattened tensor has a gradient five times cheaper t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -24,21 +24,33 @@ class Ragged:
 
     lengths: Tensor
     time: int
+    # What was made once is kept here: torch.compile cannot trace the lock of functools.cached_property.
+    _made: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @cached_property
+    @property
     def inside(self) -> Tensor:
         """(time, batch, 1) bool, True where the row has a step."""
-        steps = torch.arange(self.time, device=self.lengths.device)
-        return (steps.unsqueeze(1) < self.lengths).unsqueeze(-1)
+        return self._once("inside", lambda: (self._steps(self.time) < self.lengths).unsqueeze(-1))
 
-    @cached_property
+    @property
     def _rows(self) -> Tensor:
-        return torch.arange(len(self.lengths), device=self.lengths.device)
+        return self._once("rows", lambda: torch.arange(self.lengths.shape[0], device=self.lengths.device))
 
-    @cached_property
+    @property
     def _flipped(self) -> Tensor:
-        t = torch.arange(self.time, device=self.lengths.device).unsqueeze(1)
-        return torch.where(t < self.lengths, self.lengths - 1 - t, t) * len(self.lengths) + self._rows
+        return self._once("flipped", self._flip_index)
+
+    def _flip_index(self) -> Tensor:
+        t = self._steps(self.time)
+        return torch.where(t < self.lengths, self.lengths - 1 - t, t) * self.lengths.shape[0] + self._rows
+
+    def _steps(self, time: int) -> Tensor:
+        return torch.arange(time, device=self.lengths.device).unsqueeze(1)
+
+    def _once(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def clear(self, values: Tensor) -> Tensor:
         """`values` (time, batch, size), with 0 in the padding whatever stood there (NaN too)."""
@@ -53,12 +65,12 @@ class Ragged:
 
         That one comes to stand in slot lengths[b], and in all beyond it.
         """
-        t = torch.arange(self.time + 1, device=self.lengths.device).unsqueeze(1)
-        return _take(states, (self.lengths - t).clamp_min(0) * len(self.lengths) + self._rows)
+        t = self._steps(self.time + 1)
+        return _take(states, (self.lengths - t).clamp_min(0) * self.lengths.shape[0] + self._rows)
 
     def last(self, values: Tensor) -> Tensor:
         """(batch, size): of `values` (time, batch, size), each row's last step."""
-        return _take(values, (self.lengths - 1) * len(self.lengths) + self._rows)
+        return _take(values, (self.lengths - 1) * self.lengths.shape[0] + self._rows)
 
 
 def reverse_resets(resets: Tensor, lengths: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Layers, tensor in, tensor out: recurrent stacks, embeddings, pooling, heads."""
 
+from storyline.layers.accelerate import Acceleration, Swap, accelerate, restore
 from storyline.layers.cell_stack import CellStack
 from storyline.layers.dropout import LockedDropout
 from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
@@ -16,6 +17,7 @@ __all__ = [
     "LSTM",
     "RNN",
     "SLSTM",
+    "Acceleration",
     "AdaptiveHead",
     "CellStack",
     "CharacterEmbedding",
@@ -27,8 +29,11 @@ __all__ = [
     "Recurrent",
     "SampledHead",
     "State",
+    "Swap",
     "TiedHead",
     "TokenEmbedding",
     "Trace",
+    "accelerate",
     "pool",
+    "restore",
 ]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from storyline.kernels import values_of
+
 
 def check_input(input: Any, input_size: int, weight: Tensor, batch_first: bool) -> None:
     """Refuse an input that is not (time, batch, input_size), or (time, input_size) unbatched, or not as `weight` is."""
@@ -33,11 +35,15 @@ def check_input(input: Any, input_size: int, weight: Tensor, batch_first: bool) 
 def check_lengths(
     lengths: Tensor | Sequence[int] | int | None, batch: int | None, time: int
 ) -> Tensor | None:
-    """The lengths (batch,) as int64 on the CPU, or None where every row is full; batch None: one sequence."""
+    """The lengths (batch,) as int64, or None where every row is full; batch None: one sequence.
+
+    On the CPU, but for those of a traced graph, which are checked when it runs: there a length that does not
+    fit raises a RuntimeError.
+    """
     if lengths is None:
         return None
     try:
-        given = torch.as_tensor(lengths).detach().cpu()
+        given = torch.as_tensor(lengths).detach()
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"lengths are {lengths!r}; they must be integers, one a sequence") from None
     if given.dtype.is_floating_point or given.dtype.is_complex or given.dtype == torch.bool:
@@ -48,13 +54,25 @@ def check_lengths(
     if given.shape != (batch,):
         raise ValueError(f"lengths have shape {tuple(given.shape)}; they must be ({batch},), one a sequence")
     given = given.to(torch.int64)
-    if (wrong := given < 1).any():
-        row = int(wrong.nonzero()[0])
-        raise ValueError(f"lengths[{row}] is {int(given[row])}; every sequence needs at least one step")
-    if (wrong := given > time).any():
-        row = int(wrong.nonzero()[0])
-        raise ValueError(f"lengths[{row}] is {int(given[row])}, but input has only {time} steps")
-    return None if bool((given == time).all()) else given
+    values = values_of(given)
+    if values is None:
+        fits = ((given >= 1) & (given <= time)).all()
+        torch._assert_async(fits, "lengths must lie between 1 and the steps of input")
+        return given
+    values = values.cpu()
+    if (wrong := values < 1).any():
+        row, value = _first(wrong, values)
+        raise ValueError(f"lengths[{row}] is {value}; every sequence needs at least one step")
+    if (wrong := values > time).any():
+        row, value = _first(wrong, values)
+        raise ValueError(f"lengths[{row}] is {value}, but input has only {time} steps")
+    return None if bool((values == time).all()) else given.cpu()
+
+
+def _first(wrong: Tensor, values: Tensor) -> tuple[str, int]:
+    """The place of the first wrong value, and the value; under torch.func.vmap a place has two numbers."""
+    place = wrong.nonzero()[0].tolist()
+    return ", ".join(str(each) for each in place), int(values[tuple(place)])
 
 
 def check_resets(resets: Tensor | None, batch: int | None, time: int, batch_first: bool) -> Tensor | None:
@@ -73,7 +91,8 @@ def check_resets(resets: Tensor | None, batch: int | None, time: int, batch_firs
         layout, wanted = "(time, batch)", (time, batch)
     if resets.shape != wanted:
         raise ValueError(f"resets have shape {tuple(resets.shape)}; they must be {layout} = {wanted}")
-    if not bool(resets.any()):
+    values = values_of(resets)
+    if values is not None and not bool(values.any()):
         return None
     return resets.unsqueeze(1) if batch is None else resets.T if batch_first else resets
 

@@ -47,7 +47,8 @@ class Recurrent(nn.RNNBase, ABC):
     remember: initialise the layer to hold a state for about this many steps, 3 or more (see
         `initialisation.remember_steps`); None starts as torch.nn does, with the same numbers for one seed.
     learn_initial_state: make the state before the first step, zeros in torch.nn, a parameter of the layer.
-    backend: "auto", "torch" (fused operators) or "reference" (the plain loop); see `last_backend`.
+    backend: "auto", "torch" (fused operators), "triton" (our own kernels for GPUs) or "reference" (the plain
+        loop); see `last_backend`.
 
     Noise is drawn from torch's global generator, anew for every forward pass, so for every chunk too.
     `last_backend` is (name, reason) of the last forward pass, None before the first.
@@ -82,7 +83,8 @@ class Recurrent(nn.RNNBase, ABC):
         self.rates = NoiseRates.checked(cell, recurrent_dropout, zoneout)
         self.learn_initial_state = learn_initial_state
         self.last_backend = None
-        choose_backend(backend, cell, noise=self.rates.active(training=True))
+        noise, projected = self.rates.active(training=True), bool(arguments.get("proj_size"))
+        choose_backend(backend, cell, noise=noise, projected=projected)
         mode = TORCH_MODES.get(cell.name)
         self._shaped = mode is not None
         arguments["bias"] = bias and not cell.has_own_bias
@@ -160,9 +162,13 @@ class Recurrent(nn.RNNBase, ABC):
         self.last_backend = choose_backend(
             self.backend,
             self.cell,
-            like=self.weight_ih_l0,
+            device=input.device,
+            dtype=self.weight_ih_l0.dtype,
             trace=return_trace,
             noise=self.rates.active(self.training),
+            ragged=ends is not None,
+            resets=cut is not None,
+            projected=self.proj_size > 0,
         )
 
         trace: dict[str, Recurrence] = {}

@@ -76,7 +76,7 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
     warm_start           begin fit with the weights, the words or scale, and the labels of the fit before it, for
                          instance on the same series in finer steps, after `stretch`
     seed                 of everything random
-    backend              of the layers: "auto", "torch" or "reference"
+    backend              of the layers: "auto", "torch", "triton" or "reference"
 
     After fit: classes_ (the labels), n_features_in_ (channels; columns of an array (n, time)),
     training_summary_, history_ (lines of metrics), network_ (the module), unknown_ (how many of how many words

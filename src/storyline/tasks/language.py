@@ -68,7 +68,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
     checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
     validation_fraction  share of the text, its end, that is held out to choose the best weights; 0: none is
     seed                 of everything random
-    backend              of the layers: "auto", "torch" or "reference"
+    backend              of the layers: "auto", "torch", "triton" or "reference"
 
     After fit: encoder_, many_ (whether it learned several documents), training_summary_, history_ (lines of
     metrics), network_ (the module), unknown_ (how many of how many tokens were unknown in the text last read).

@@ -58,7 +58,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
     checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
     validation_fraction  share of the sentences that is held out to choose the best weights; 0: none is
     seed                 of everything random
-    backend              of the layers: "auto", "torch" or "reference"
+    backend              of the layers: "auto", "torch", "triton" or "reference"
 
     After fit: tags_ (the known tags, sorted), training_summary_, history_ (lines of metrics), network_ (the module),
     unknown_ (how many of how many words were unknown in what was last read).

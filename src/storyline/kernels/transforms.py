@@ -1,0 +1,52 @@
+"""Which transformation of torch a call runs under, and whether a tensor's values can be looked at there.
+
+torch.compile and torch.export run a layer with tensors that have shapes and no values; torch.func.vmap and
+forward-mode derivatives run it with tensors that stand for many. torch's fused operators have no rule for
+them (in 2.13), or have one that gives wrong numbers; the plain loop is made of operators that have.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch._C import _functorch
+from torch.autograd import forward_ad
+
+
+def why_plain_operators(device: torch.device | None, *, resets: bool = False) -> str | None:
+    """Why this call must be made of plain operators, or None where it may be a fused one.
+
+    device: where the call runs; None, before a call, counts as the CPU. resets: rows are cut, which the torch
+    backend does by their values.
+    """
+    if torch.compiler.is_compiling():
+        if device is not None and device.type == "cuda" and not resets:
+            return None
+        return "torch.compile and torch.export cannot trace torch's fused operators"
+    # vmap and jvp show themselves here, also below grad, as in per-sample gradients.
+    stack = _functorch.get_interpreter_stack() or ()
+    if any(each.key() == _functorch.TransformType.Vmap for each in stack):
+        return "torch.func.vmap has no rule for torch's fused operators"
+    if forward_ad._current_level >= 0:
+        return "torch's fused operators have no forward-mode derivative"
+    return None
+
+
+def why_no_kernel() -> str | None:
+    """Why a native kernel cannot run here, or None where it can."""
+    if torch.compiler.is_compiling():
+        return "torch.compile and torch.export cannot trace the native kernels"
+    if _functorch.get_interpreter_stack():
+        return "the transforms of torch.func have no rule for the native kernels"
+    if forward_ad._current_level >= 0:
+        return "the native kernels have no forward-mode derivative"
+    return None
+
+
+def values_of(tensor: Tensor) -> Tensor | None:
+    """What `tensor` holds, under torch.func for all samples at once; None while a graph is traced."""
+    if torch.compiler.is_compiling():
+        return None
+    while _functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
+    return tensor
