@@ -84,8 +84,11 @@ template <class T, class Cell> class Worker {
     const int64_t block_slots = std::max(slots_a_block, rows_);
     Scratch& scratch = thread_scratch();
     scratch.start(numbers(2 * state_numbers() + (2 * Cell::states + 2) * rows_ * wide_ +
-                          step_scratch<Cell>() * s_.Hp) + 2 * block_slots * int64_t(sizeof(T*)));
+                          (step_scratch<Cell>() + 2 * Cell::own) * s_.Hp) + 2 * block_slots * int64_t(sizeof(T*)));
     start_states(scratch);
+    T* own = scratch.take<T>(2 * Cell::own * s_.Hp);           // gradient of the own parameters, and what is lost of it
+    std::fill(own, own + 2 * Cell::own * s_.Hp, T(0));
+    int64_t since = 0;
     carry_ = scratch.take<T>(Cell::states * rows_ * wide_);
     T* kept = scratch.take<T>(Cell::states * rows_ * wide_);   // the share of them that zoneout lets past the step
     T* raw = scratch.take<T>(rows_ * wide_);
@@ -125,8 +128,8 @@ template <class T, class Cell> class Worker {
           for (int i = 1; i < Cell::states; i++) before[i] = state_before(i, step, r), d[i] = carried(i, r);
           T* gates = p_.kept_gates + (slot + r) * s_.width;
           const T* dy = g.output && !early ? g.output.at(reader_.time_of(step, part_.lengths[r]), part_.rows[r]) : nullptr;
-          step_backward<T, Cell>(s_, gates, before, d, dy, packed_.own, own_gradient_, cell_scratch, 0,
-                                 s_.Hp);
+          step_backward<T, Cell>(s_, gates, before, d, dy, packed_.own, own, cell_scratch, 0, s_.Hp);
+          if (Cell::own > 0 && ++since == slots_a_block) hand_over_own(own), since = 0;
           a[r] = gates + Cell::recurrent_first * s_.Hp;
           c[r] = p_.mask ? through + r * wide_ : carried(0, r);
         }
@@ -146,6 +149,7 @@ template <class T, class Cell> class Worker {
     for (int64_t r = 0; r < rows_; r++)
       for (int i = 0; i < Cell::states; i++)
         if (g.initial[i]) std::copy_n(carried(i, r), size(i), g.initial[i].at(part_.rows[r]));
+    hand_over_own(own);
   }
 
   // The h before a step of row r: (S,).
@@ -168,6 +172,11 @@ template <class T, class Cell> class Worker {
   static Scratch& thread_scratch() {
     static thread_local Scratch scratch;
     return scratch;
+  }
+  // Adds the gradient of the own parameters to that of all slots; behind it lies what the additions have lost.
+  void hand_over_own(T* own) {
+    T* lost = own + Cell::own * s_.Hp;
+    for (int64_t u = 0; u < Cell::own * s_.Hp; u++) add_up(own_gradient_[u], lost[u], own[u]), own[u] = 0;
   }
   // Bytes of so many numbers and of what the taking of them may waste.
   static int64_t numbers(int64_t count) { return count * int64_t(sizeof(T)) + 1024; }

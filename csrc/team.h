@@ -35,7 +35,7 @@ class Barrier {
 // Where splitting the units pays: fewer rows than threads, and weights that one core's cache does not hold.
 template <class T, class Cell> bool splits_units(const Problem<T>& p) {
   const Shape<T, Cell> s(p);
-  return !Cell::whole_rows && p.batch < p.threads && p.heads == 1 && !p.weight_hr && !p.mask && !p.zoneout[0] &&
+  return !Cell::whole_rows && Cell::own == 0 && p.batch < p.threads && p.heads == 1 && !p.weight_hr && !p.mask && !p.zoneout[0] &&
          !p.zoneout[1] && s.Hp % panel_width<T> == 0 && s.Hp / panel_width<T> >= p.threads &&
          s.packed_hh() * int64_t(sizeof(T)) > int64_t(256) * 1024;
 }
@@ -124,8 +124,8 @@ template <class T, class Cell> class TeamWorker : public Worker<T, Cell> {
           d[0] = Base::carried(0, r);
           for (int i = 1; i < Cell::states; i++) before[i] = Base::state_before(i, step, r), d[i] = Base::carried(i, r);
           T* gates = p_.kept_gates + (slot + r) * s_.width;
-          step_backward<T, Cell>(s_, gates, before, d, g.output ? g.output.at(t, b) : nullptr, packed_.own,
-                                 Base::own_gradient_, static_cast<T*>(nullptr), split.from(), split.to());
+          step_backward<T, Cell>(s_, gates, before, d, g.output ? g.output.at(t, b) : nullptr, nullptr,
+                                 static_cast<T*>(nullptr), static_cast<T*>(nullptr), split.from(), split.to());
           a[r] = gates + Cell::recurrent_first * s_.Hp;
           c[r] = d[0];
         }

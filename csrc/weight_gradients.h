@@ -60,7 +60,7 @@ template <class T> void pack_columns(const T* from, int64_t columns, int64_t k, 
 }
 
 // c (columns, all panels) = sum over slots of left[slot][m] right(slot)[n]; left rows lie one after another. Leaves in
-// `sums` the sums of the left columns.
+// `sums` the sums of the left columns. Both are added up by blocks of slots, see add_up.
 template <class T, class Cell, class First, class Second>
 void sum_over_slots(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slots, const T* left, int64_t left_stride,
                     int64_t columns, const First& first, const Second& second, T* c, T* sums, Scratch& scratch) {
@@ -68,11 +68,15 @@ void sum_over_slots(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slo
   const int64_t panels = first.panels() + second.panels(), padded = panels * W, tiled = round_up(columns, rows_a_tile);
   T* a = scratch.take<T>(slots_a_sum * tiled);
   T* b = scratch.take<T>(slots_a_sum * padded);
+  T* lost = scratch.take<T>(tiled * padded);
   std::fill(c, c + tiled * padded, T(0));
+  std::fill(lost, lost + tiled * padded, T(0));
   std::fill(sums, sums + columns, T(0));
+  T some_sums[columns_a_share], lost_sums[columns_a_share] = {};
   Cursor<T, Cell> cursor(workers);
   for (int64_t slot = 0; slot < slots; slot += slots_a_sum) {
     const int64_t K = std::min(slots_a_sum, slots - slot);
+    std::fill(some_sums, some_sums + columns, T(0));
     for (int64_t k = 0; k < K; k++, cursor.next()) {
       if (first.weight) pack_row<T>(first.row(cursor), first.N, first.panels(), k, K, b);
       if (second.weight)
@@ -80,13 +84,15 @@ void sum_over_slots(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slo
       const T* from = left + (slot + k) * left_stride;
       pack_columns(from, columns, k, K, a);
       int64_t m = 0;
-      for (; m + lanes<T> <= columns; m += lanes<T>) store(sums + m, load(sums + m) + load(from + m));
-      for (; m < columns; m++) sums[m] += from[m];
+      for (; m + lanes<T> <= columns; m += lanes<T>) store(some_sums + m, load(some_sums + m) + load(from + m));
+      for (; m < columns; m++) some_sums[m] += from[m];
     }
+    for (int64_t m = 0; m < columns; m++) add_up(sums[m], lost_sums[m], some_sums[m]);
     for (int64_t tile = 0; tile * rows_a_tile < columns; tile++)
       for (int64_t panel = 0; panel < panels; panel++)
         outer_rows<T, rows_a_tile>(K, a + tile * K * rows_a_tile, b + panel * K * W,
-                                   c + tile * rows_a_tile * padded + panel * W, padded);
+                                   c + tile * rows_a_tile * padded + panel * W,
+                                   lost + tile * rows_a_tile * padded + panel * W, padded);
   }
 }
 
@@ -103,7 +109,7 @@ void weight_gradient(const std::vector<TeamWorker<T, Cell>>& workers, int64_t sl
   for (int64_t share = 0; share < shares; share++) {
     const int64_t from = share * columns_a_share, some = std::min(columns_a_share, columns - from);
     const int64_t tiled = round_up(some, rows_a_tile);
-    scratch.start(sizeof(T) * (slots_a_sum * (tiled + padded) + tiled * padded + some) + 1024);
+    scratch.start(sizeof(T) * (slots_a_sum * (tiled + padded) + 2 * tiled * padded + some) + 1024);
     T* c = scratch.take<T>(tiled * padded);
     T* sums = scratch.take<T>(some);
     sum_over_slots<T, Cell>(workers, slots, left + from, left_stride, some, first, second, c, sums, scratch);

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from storyline.cells import CELLS, Cell, Noise, State
 from storyline.kernels import native
+from storyline.kernels.arguments import DTYPES, check_call
 from storyline.kernels.native_call import Arguments, Call
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
@@ -21,7 +22,6 @@ from storyline.kernels.reverse import in_reverse
 from storyline.kernels.transforms import why_no_kernel
 from storyline.kernels.weights import Recurrence, Weights
 
-_DTYPES = (torch.float32, torch.float64)
 _SERVED = frozenset(native.cells())
 
 
@@ -38,7 +38,7 @@ def why_not_cpu(
         return "a trace was asked for, and the native kernels return neither gates nor all states"
     if device is not None and device.type != "cpu":
         return f"the layer is on {device}, and the native kernels run on the CPU"
-    if dtype is not None and dtype not in _DTYPES:
+    if dtype is not None and dtype not in DTYPES:
         return f"the layer is {dtype}, and the native kernels compute in float32 and float64"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on, and the native kernels compute in the layer's own precision"
@@ -62,6 +62,7 @@ def cpu(
     weight_list = weights.as_list()
     counts = (len(state), len(started), len(weight_list), len(weights.own))
     lengths = None if ragged is None else ragged.lengths
+    check_call(cell, weights, input, state, started, lengths, resets, noise)
     arguments = Arguments(cell.name, counts, lengths, resets, noise, reverse)
     tensors = (input, *state, *started, *weight_list, *weights.own)
     if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
@@ -77,15 +78,17 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, arguments: Arguments, *tensors: Tensor) -> Any:
         output, last, kept = Call(arguments, tensors).forward(keep=True)
-        ctx.save_for_backward(*tensors, output, *kept)
-        ctx.arguments, ctx.tensors, ctx.used = arguments, len(tensors), False
+        # What the arguments hold is saved too, so that autograd notices a change: other lengths than those of the
+        # forward pass would lead the backward pass out of its memory.
+        ctx.save_for_backward(*tensors, output, *kept, *arguments.held())
+        ctx.arguments, ctx.tensors, ctx.kept, ctx.used = arguments, len(tensors), len(kept), False
         ctx.set_materialize_grads(False)
         return output, *last
 
     @staticmethod
     def backward(ctx: Any, output_gradient: Tensor | None, *last_gradients: Tensor | None) -> Any:
         arguments, saved = ctx.arguments, ctx.saved_tensors
-        tensors, (output, *kept) = saved[: ctx.tensors], saved[ctx.tensors :]
+        tensors, (output, *kept) = saved[: ctx.tensors], saved[ctx.tensors : ctx.tensors + 1 + ctx.kept]
         if torch.is_grad_enabled():
             return None, *differentiable_backward(arguments, tensors, output_gradient, last_gradients)
         call = Call(arguments, tensors)

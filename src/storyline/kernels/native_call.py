@@ -12,6 +12,7 @@ from torch import Tensor
 
 from storyline.cells import CELLS, Noise
 from storyline.kernels import native
+from storyline.kernels.arguments import check_lengths
 
 # Below this many multiply-adds a second thread costs more to wake than it saves.
 _WORTH_A_THREAD = 200_000
@@ -44,6 +45,12 @@ class Arguments:
     noise: Noise | None
     reverse: bool
 
+    def held(self) -> list[Tensor]:
+        """The tensors among these arguments: what must not change between the two passes, either."""
+        noise = self.noise or Noise()
+        all_ = (self.lengths, self.resets, noise.recurrent_mask, *noise.zoneout)
+        return [each for each in all_ if each is not None]
+
     def split(self, tensors: Sequence[Tensor]) -> tuple[Tensor, list[Sequence[Tensor]]]:
         """The input, and [state, fresh, weights, own]."""
         parts, at = [], 1
@@ -62,8 +69,8 @@ class Call:
         self.input = _dense_last(input)
         self.state = [_dense_last(each) for each in state]
         self.fresh = [_dense_last(each) for each in fresh]
-        self.weights = [each.contiguous() for each in weights]
-        self.own = [each.contiguous() for each in own]
+        self.weights = [each.resolve_neg().contiguous() for each in weights]
+        self.own = [each.resolve_neg().contiguous() for each in own]
         self.resets, self.reverse = arguments.resets, arguments.reverse
         self.lengths = None if arguments.lengths is None else arguments.lengths.contiguous()
         self.time, self.batch, self.input_size = input.shape
@@ -92,6 +99,8 @@ class Call:
 
     def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Output, last states, and what the backward pass needs, if it is to be kept."""
+        if self.lengths is not None:
+            check_lengths(self.lengths, self.time)
         output = self.input.new_empty(self.time, self.batch, self.output_size)
         last = [self.input.new_empty(self.batch, each.shape[1]) for each in self.state]
         kept = self._room() if keep else []
@@ -110,7 +119,7 @@ class Call:
         """The gradients of all tensors, in their order; what was kept is used up."""
         given = None if output_gradient is None else _dense_last(output_gradient)
         of_last = [None if each is None else _dense_last(each) for each in last_gradients]
-        of_input = torch.empty_like(self.input) if wants_input else None
+        of_input = _room_like(self.input) if wants_input else None
         of_state, of_weights, of_own = (
             [torch.empty_like(each, memory_format=torch.contiguous_format) for each in tensors]
             for tensors in (self.state, self.weights, self.own)
@@ -181,8 +190,19 @@ def _function(which: str, like: Tensor) -> Any:
     return getattr(native.module, f"{which}_{'float' if like.dtype == torch.float32 else 'double'}")
 
 
+def _is_dense_last(tensor: Tensor) -> bool:
+    return tensor.stride(-1) == 1 or tensor.shape[-1] == 1
+
+
 def _dense_last(tensor: Tensor) -> Tensor:
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+    tensor = tensor.resolve_neg()  # a view that is marked as negative holds the numbers of the other sign
+    return tensor if _is_dense_last(tensor) else tensor.contiguous()
+
+
+def _room_like(tensor: Tensor) -> Tensor:
+    # The steps of a sliding window overlap, and torch may lay out what is like them with time last.
+    room = torch.empty_like(tensor)
+    return room if _is_dense_last(room) else torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
 def _sequence(tensor: Tensor | None) -> tuple[int, int, int]:

@@ -1,0 +1,1 @@
+"""The native kernels on random cases, against the reference scan: `python -m benchmarks.kernels random`."""
