@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from storyline.cells import Cell, Noise, State
+from storyline.kernels import pool
 from storyline.kernels.backend import recurrence
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.weights import Recurrence, Weights
@@ -108,7 +109,7 @@ class _Chunks:
             carried += state
             read, state = self.read(start, stop, (input[start:stop], *state, *rest), lengths, resets)
             if output is None:
-                output = read.new_empty(len(input), *read.shape[1:])
+                output = pool.empty(read, len(input), *read.shape[1:])
             output[start:stop] = read
         assert output is not None
         return output, state, carried
@@ -231,7 +232,7 @@ def _way_back(
     """The gradients of all tensors, chunk by chunk from the last to the first."""
     states, input = len(chunks.cell.states), tensors[0]
     of_output, *of_state = given
-    of_input = input.new_empty(input.shape) if wanted[0] else None
+    of_input = pool.empty(input, *input.shape) if wanted[0] else None
     totals: list[Tensor | None] = [None] * (len(tensors) - 1 - states)
     bounds = chunks.bounds(len(input))
     for index in reversed(range(len(bounds))):

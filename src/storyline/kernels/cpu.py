@@ -3,6 +3,7 @@
 Rows of any length, resets and reading backwards are the normal case there; no padding is computed. In eager mode
 an `autograd.Function` calls the kernels; where torch traces or transforms (compile, export, vmap, grad of
 `torch.func`) the same two passes stand behind the operators `storyline::scan` and `storyline::scan_backward`.
+What is large, outputs too, comes from `pool`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from storyline.cells import Cell, Noise, State, gru, lstm, rnn_relu, rnn_tanh
-from storyline.kernels import native
+from storyline.kernels import native, pool
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
 from storyline.kernels.reverse import in_reverse
@@ -145,7 +146,7 @@ def _forward(
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
     """Output, last states, and what the backward pass needs: gates, states, and h before its projection."""
     call = _Call(cell, input, state, fresh, weights, lengths, resets, reverse)
-    output = input.new_empty(call.time, call.batch, call.output_size)
+    output = pool.empty(input, call.time, call.batch, call.output_size)
     last = [input.new_empty(call.batch, each.shape[1]) for each in state]
     kept = call.room() if keep else []
     call.run("forward", output, last, kept)
@@ -162,7 +163,7 @@ def _backward(
     if output_gradient is not None:
         output_gradient = _dense_last(output_gradient)
     given = [None if each is None else _dense_last(each) for each in last_gradients]
-    input_gradient = torch.empty_like(call.input) if wants_input else None
+    input_gradient = pool.empty(input, *input.shape) if wants_input else None
     of_state = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in call.state]
     of_fresh = [torch.zeros_like(each, memory_format=torch.contiguous_format) for each in call.fresh]
     of_weights = [torch.empty_like(each) for each in call.weights]
@@ -206,7 +207,7 @@ class _Call:
         padded = -(-self.hidden_size // lanes) * lanes
         slots = self.time * self.batch
         sizes = [self.columns, self.states - 1, 1] if self.projected else [self.columns, self.states - 1]
-        return [self.input.new_empty(slots * each * padded) for each in sizes]
+        return [pool.empty(self.input, slots * each * padded) for each in sizes]
 
     def addresses(self, weights: Sequence[Tensor]) -> tuple[int, ...]:
         """weight_ih, weight_hh, bias_ih, bias_hh, weight_hr; 0 for what is not there."""
