@@ -1,0 +1,1 @@
+"""What the recurrence costs, in time and memory, as commands."""
