@@ -7,7 +7,6 @@ import sys
 
 import pytest
 import torch
-
 from benchmarks.kernels.__main__ import main
 from benchmarks.kernels.long import STATUS
 

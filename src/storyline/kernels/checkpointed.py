@@ -38,7 +38,7 @@ def checkpointed(
     """`recurrence` in chunks of `every` steps (1 or more), recomputed on the way back; without a `scan`.
 
     Outputs, states and their gradients are those of the plain run, as far as the backend computes a chunk as it
-    computes the whole; the gradients of weights are summed chunk by chunk, and may differ in the last bits.
+    computes the whole; the gradients of weights are summed chunk by chunk, and differ by rounding.
     Where no gradient is wanted, or all steps fit into one chunk, it is the plain run.
     Raises ValueError under the transforms of torch.func and in forward mode, which do not know the way back.
     """

@@ -52,8 +52,9 @@ class Recurrent(nn.RNNBase, ABC):
     backend: "auto", "torch" (fused operators) or "reference" (the plain loop); see `last_backend`.
     checkpoint_every: for very long sequences: where gradients are wanted, keep the state every so many steps and
         compute the steps between once more on the way back; None keeps all. Costs a third of the time or so. The
-        gradients are those of the plain run; those of weights are summed piece by piece, and may differ in the
-        last bits. What remains in memory: input and output of each layer and direction, their gradients, the
+        gradients are those of the plain run; those of weights are summed piece by piece, and differ by
+        rounding: in the last bits, and over a million steps of float32 in the fourth digit, where the pieces are
+        the more exact. What remains in memory: input and output of each layer and direction, their gradients, the
         masks of dropout and zoneout, a state for each piece, and all that one piece of `checkpoint_every` steps
         needs; about sqrt(time) is a good choice. A trace holds every state, so return_trace=True saves nothing;
         nor does a second derivative. Raises ValueError under the transforms of torch.func.
