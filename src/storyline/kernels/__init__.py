@@ -1,6 +1,7 @@
 """The scan of `storyline.cells`, made fast: which backend serves a call, and the backends."""
 
 from storyline.kernels.backend import BACKENDS, choose_backend, recurrence
+from storyline.kernels.checkpointed import checkpointed
 from storyline.kernels.fused import fused, fused_stack
 from storyline.kernels.ragged import Ragged, reverse_resets
 from storyline.kernels.reference import reference
@@ -12,6 +13,7 @@ __all__ = [
     "Ragged",
     "Recurrence",
     "Weights",
+    "checkpointed",
     "choose_backend",
     "fused",
     "fused_stack",
