@@ -8,6 +8,7 @@
 #include "cells/normalised.h"
 #include "cells/rnn.h"
 #include "cells/slstm.h"
+#include "stream.h"
 #include "weight_gradients.h"
 
 namespace storyline::STORYLINE_TARGET {
@@ -138,7 +139,7 @@ template <class T, class Cell> void backward(const Problem<T>& p, const Gradient
 }
 
 template <class T, class Cell> constexpr Pass<T> pass() {
-  return {forward<T, Cell>, backward<T, Cell>, Cell::columns, Cell::extra, Cell::states};
+  return {forward<T, Cell>, backward<T, Cell>, stream<T, Cell>, Cell::columns, Cell::extra, Cell::states};
 }
 
 // Multiply-adds a second, of registers alone: the limit of what any product can reach.
