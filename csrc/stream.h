@@ -94,13 +94,14 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
       : w_(std::move(weights)), batch_(batch), wide_(w_->wide),
         states_(zeros<T>(int64_t(w_->layers.size()) * Cell::states * batch * wide_)),
         gates_(zeros<T>(batch * w_->layers[0].s.width)), raw_(zeros<T>(batch * wide_)),
-        old_(zeros<T>(Cell::states * batch * wide_)), x_(batch), h_(batch), start_(batch), c_(batch), to_(batch) {
+        old_(zeros<T>(Cell::states * batch * wide_)), x_(batch), h_(batch), start_(batch), c_(batch), left_(batch) {
     for (int64_t r = 0; r < batch; r++) reset(r);
   }
 
   void step(const void* x, void* y) override {
     FlushDenormals flush;
     const int64_t I = w_->layers[0].s.I, S = w_->layers[0].s.S;
+    backwards_ = !backwards_;
     for (int64_t r = 0; r < batch_; r++) x_[r] = static_cast<const T*>(x) + r * I;
     for (size_t l = 0; l < w_->layers.size(); l++) {
       step_layer(w_->layers[l], int64_t(l));
@@ -142,7 +143,7 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
       start_[r] = layer.bias.get();
     }
     stream_product<W>(batch_, s.input_width(), s.I, x_.data(), layer.both ? s.S : 0, h_.data(), layer.ih.get(),
-                      c_.data(), start_.data());
+                      c_.data(), start_.data(), backwards_);
     if (!layer.both) recurrent(layer);
     for (int64_t r = 0; r < batch_; r++) {
       const T* before[Cell::states];
@@ -174,9 +175,9 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
         for (int64_t r = 0; r < batch_; r++) {
           start_[r] = c_[r] =
               gates_.get() + r * s.width + (Cell::recurrent_first + column) * s.Hp + head * s.units_a_head();
-          to_[r] = h_[r] + head * depth;
+          left_[r] = h_[r] + head * depth;
         }
-        stream_product<W>(batch_, units, depth, to_.data(), 0, to_.data(), block, c_.data(), start_.data());
+        stream_product<W>(batch_, units, depth, left_.data(), 0, left_.data(), block, c_.data(), start_.data(), backwards_);
       }
   }
 
@@ -185,19 +186,20 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
     for (int64_t r = 0; r < batch_; r++) {
       T* h = c_[r] = state(l, 0, r);
       std::fill_n(h, s.S, T(0));
-      start_[r] = h, to_[r] = raw_.get() + r * wide_;
+      start_[r] = h, left_[r] = raw_.get() + r * wide_;
     }
-    stream_product<W>(batch_, s.S, s.H, to_.data(), 0, to_.data(), layer.hr.get(), c_.data(), start_.data());
+    stream_product<W>(batch_, s.S, s.H, left_.data(), 0, left_.data(), layer.hr.get(), c_.data(), start_.data(), backwards_);
     for (int64_t r = 0; w_->zoneout && r < batch_; r++) zone_out(c_[r], old(0, r), w_->keep.get(), s.S);
   }
   T* old(int i, int64_t r) const { return old_.get() + (i * batch_ + r) * wide_; }
 
   const std::shared_ptr<const Weights> w_;
   const int64_t batch_, wide_;
+  bool backwards_ = true;
   Aligned<T> states_, gates_, raw_, old_;  // states: (layers, states, batch, wide); old: those that zoneout wants
-  std::vector<const T*> x_, h_, start_;
+  std::vector<const T*> x_, h_, start_;  // a row each, as the products want them
   std::vector<T*> c_;
-  std::vector<const T*> to_;
+  std::vector<const T*> left_;  // h, or a head's piece of it, or what is to be projected
 };
 
 // half: the weights are rounded to bfloat16, and kept so.

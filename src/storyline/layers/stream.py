@@ -150,7 +150,7 @@ class NativeStream(Stream):
         self, backend: tuple[str, str], like: Tensor, names: tuple[str, ...], sizes: _Sizes, native: Any
     ) -> None:
         super().__init__(backend, like, names, sizes)
-        self._native, self._native_step = native, native.step
+        self._native, self._native_step, self._new_empty = native, native.step, like.new_empty
         self._output, self._other_output = (sizes.batch, sizes.states[0]), (sizes.states[0],)
 
     def step(self, input: Tensor) -> Tensor:
@@ -164,7 +164,8 @@ class NativeStream(Stream):
             or not input.is_contiguous()
         ):
             input = self._checked(input)
-        output = self._like.new_empty(self._output if input.dim() == 2 else self._other_output)
+        # Sizes one by one: a tuple takes torch half a microsecond longer to read.
+        output = self._new_empty(*(self._output if input.dim() == 2 else self._other_output))
         self._native_step(input.data_ptr(), output.data_ptr())
         return output
 
