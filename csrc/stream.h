@@ -1,6 +1,6 @@
-// A stream: packed weights of a stack of layers, which forks share, and the states of so many rows, stepped one step at a
-// time with the bits of the scan. Legend: I, H, S, Hp, width: see packing.h; r row; a, c: see stream_product.h; W how
-// weights are kept; wide room for a row of any state.
+// A stream: packed weights of a stack of layers, which forks share, and the states of so many rows, stepped one step at
+// a time with the bits of the scan. Legend: I, H, S, Hp, width: see packing.h; r row; l layer; W how weights are kept,
+// see stream_product.h; wide room for a row of any state.
 #pragma once
 #include <vector>
 
@@ -177,7 +177,8 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
               gates_.get() + r * s.width + (Cell::recurrent_first + column) * s.Hp + head * s.units_a_head();
           left_[r] = h_[r] + head * depth;
         }
-        stream_product<W>(batch_, units, depth, left_.data(), 0, left_.data(), block, c_.data(), start_.data(), backwards_);
+        stream_product<W>(batch_, units, depth, left_.data(), 0, left_.data(), block, c_.data(), start_.data(),
+                          backwards_);
       }
   }
 
@@ -188,7 +189,8 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
       std::fill_n(h, s.S, T(0));
       start_[r] = h, left_[r] = raw_.get() + r * wide_;
     }
-    stream_product<W>(batch_, s.S, s.H, left_.data(), 0, left_.data(), layer.hr.get(), c_.data(), start_.data(), backwards_);
+    stream_product<W>(batch_, s.S, s.H, left_.data(), 0, left_.data(), layer.hr.get(), c_.data(), start_.data(),
+                      backwards_);
     for (int64_t r = 0; w_->zoneout && r < batch_; r++) zone_out(c_[r], old(0, r), w_->keep.get(), s.S);
   }
   T* old(int i, int64_t r) const { return old_.get() + (i * batch_ + r) * wide_; }

@@ -1,9 +1,9 @@
-// The packed matrix product of a stream: a row or a few against weights that are read once, so that memory sets the pace.
-// Legend: a, a2 rows of the left factor's two parts, b packed right factor, c result; M rows, N columns, K and K2 depths
-// of the two parts; L lanes.
+// The packed matrix product of a stream: a row or a few against weights that are read once, so that memory sets the
+// pace. Legend: a, a2 rows of the left factor's two parts, b packed right factor, c result; M rows, N columns, K and K2
+// depths of the two parts; L lanes; S vectors of a group.
 //
-// The right factor is packed in groups of 8, then 4, 2 and 1 vectors of columns, each [k][column], so that one row reads
-// all of it in one line. Every number of c is the same chain of fused multiply-adds as in product.h: from its start
+// The right factor is packed in groups of 8, then 4, 2 and 1 vectors of columns, each [k][column], so that one row
+// reads all of it in one line. Every number of c is the same chain of fused multiply-adds as in product.h: from its start
 // value, over k in order, first those of a, then those of a2; so a step has the bits of the scan.
 #pragma once
 #include <memory>
@@ -142,9 +142,9 @@ __attribute__((noinline)) void stream_rows(int64_t N, int64_t K, const T* const*
   }
 }
 
-// c[m][0..N) = start[m] + a[m] b + a2[m] b2, b2 below b; start may be c. K2 0: without the second part. backwards: from the
-// last columns to the first; weights that are too many for a cache are read in turns, so that the end of one step, which
-// the cache still holds, is the beginning of the next.
+// c[m][0..N) = start[m] + a[m] b + a2[m] b2, b2 below b; start may be c. K2 0: without the second part. backwards: from
+// the last columns to the first; weights that are too many for a cache are read in turns, so that the end of one step,
+// which the cache still holds, is the beginning of the next.
 template <class W, class T = typename W::Number>
 void stream_product(int64_t M, int64_t N, int64_t K, const T* const* a, int64_t K2, const T* const* a2,
                     const typename W::Word* b, T* const* c, const T* const* start, bool backwards) {

@@ -195,6 +195,29 @@ def test_forks_may_run_at_the_same_time() -> None:
     assert all(torch.equal(each, expected) for each in found.values())
 
 
+@needs_kernels
+def test_two_threads_in_one_stream_are_told_so() -> None:
+    stream, x = LSTM(512, 512).stream(16), torch.randn(16, 512)  # steps of a millisecond or more
+    raised: list[str] = []
+
+    def step() -> None:
+        for _ in range(500):
+            if raised:
+                return
+            try:
+                stream.step(x)
+            except RuntimeError as error:
+                raised.append(str(error))
+
+    threads = [threading.Thread(target=step) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert raised[0].endswith("give each thread one of its own: stream.fork()")
+    stream.step(x)
+
+
 def leaky(gates_x: Tensor, gates_h: Tensor, state: Any) -> Any:
     return (), (0.9 * state[0] + 0.1 * torch.tanh(gates_x + gates_h),)
 
