@@ -10,6 +10,7 @@
 #include "cells/normalised.h"
 #include "cells/rnn.h"
 #include "cells/slstm.h"
+#include "stream.h"
 #include "team.h"
 #include "weight_gradients.h"
 
@@ -178,7 +179,7 @@ template <class T, class Cell> void backward(const Problem<T>& p, const Gradient
 }
 
 template <class T, class Cell> constexpr Pass<T> pass() {
-  return {forward<T, Cell>, backward<T, Cell>, Cell::columns, Cell::extra, Cell::states};
+  return {forward<T, Cell>, backward<T, Cell>, stream<T, Cell>, Cell::columns, Cell::extra, Cell::states};
 }
 
 // Multiply-adds a second, of registers alone: the limit of what any product can reach.

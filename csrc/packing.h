@@ -99,8 +99,8 @@ template <class T, class Cell> void pack_bias(const Problem<T>& p, const Shape<T
 }
 
 // The block of one gate and head of weight_hh (gates H, S / heads); see Shape::packed_hh.
-template <class T, class Cell, class Pack>
-void each_block(const Shape<T, Cell>& s, const T* weight_hh, T* to, int64_t size, Pack pack) {
+template <class T, class Cell, class To, class Pack>
+void each_block(const Shape<T, Cell>& s, const T* weight_hh, To* to, int64_t size, Pack pack) {
   for (int column = 0; column < recurrent_columns<Cell>; column++)
     for (int64_t head = 0; head < s.heads; head++, to += size)
       pack(weight_hh + (Cell::recurrent_gates[column] * s.H + head * s.units_a_head()) * s.h_a_head(), to);

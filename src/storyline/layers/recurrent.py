@@ -34,6 +34,7 @@ from storyline.layers.parameters import (
     suffixes,
     weights_of,
 )
+from storyline.layers.stream import Stream, stream_of
 from storyline.layers.trace import collect_trace
 
 State: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -49,8 +50,8 @@ class Recurrent(nn.RNNBase, ABC):
     remember: initialise the layer to hold a state for about this many steps, 3 or more (see
         `initialisation.remember_steps`); None starts as torch.nn does, with the same numbers for one seed.
     learn_initial_state: make the state before the first step, zeros in torch.nn, a parameter of the layer.
-    backend: "auto", "cpu" (the native kernels), "torch" (fused operators), "triton" (our own kernels for GPUs) or "reference" (the plain
-        loop); see `last_backend`.
+    backend: "auto", "cpu" (the native kernels), "torch" (fused operators), "triton" (our own kernels for GPUs) or
+        "reference" (the plain loop); see `last_backend`.
     checkpoint_every: for very long sequences: where gradients are wanted, keep the state every so many steps and
         compute the steps between once more on the way back; None keeps all. Costs a third of the time or so. The
         gradients are those of the plain run; those of weights are summed piece by piece, and differ by
@@ -235,6 +236,17 @@ class Recurrent(nn.RNNBase, ABC):
             output = new[0]
         stacked = tuple(torch.stack(each) for each in zip(*after, strict=True))
         return output, stacked if len(stacked) > 1 else stacked[0]
+
+    def stream(self, batch: int = 1, *, weights: torch.dtype | None = None) -> Stream:
+        """A `Stream`: an object that keeps the state of `batch` sequences and reads them step by step, fast.
+
+        It holds a copy of the weights and computes as the layer does after eval().
+        weights: torch.bfloat16 rounds the matrices of a float32 layer to it, to within 1 part in 256 each, and
+            keeps them in half the memory; sums stay float32. None: as they are.
+        Raises ValueError for a bidirectional layer, and where the layer was built with backend="cpu" and that
+        cannot serve.
+        """
+        return stream_of(self, batch, weights)
 
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step: zeros, or what was learned; shaped as `hx` of `forward`."""
