@@ -12,7 +12,7 @@ from storyline.kernels.fused import OPERATORS, fused, why_not_autocast
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
 from storyline.kernels.reverse import in_reverse
-from storyline.kernels.transforms import why_no_kernel, why_plain_operators
+from storyline.kernels.transforms import transform, why_no_kernel, why_plain_operators
 from storyline.kernels.triton import triton_scan, why_not_triton
 from storyline.kernels.weights import Recurrence, Weights
 
@@ -64,7 +64,9 @@ def choose_backend(
     if device is not None and device.type == "cuda":
         return _on_gpu(cell, obstacles, plain=not ragged and not resets)
     if obstacles["cpu"] is None:
-        return "cpu", f"the native kernels ({native.target()}) serve {cell.name}"
+        # Which target it is is known when a graph runs, and not when it is traced.
+        how = "as an operator" if transform() == "graph" else native.target()
+        return "cpu", f"the native kernels ({how}) serve {cell.name}"
     if obstacles["torch"] is None:
         return "torch", f"torch has a fused operator for {cell.name}, and {obstacles['cpu']}"
     return "reference", f"{obstacles['torch']}, and {obstacles['cpu']}"
