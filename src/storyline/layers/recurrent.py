@@ -298,7 +298,7 @@ class Recurrent(nn.RNNBase, ABC):
     ) -> tuple[Tensor, CellState]:
         """The stack, one layer and one direction at a time; leaves what the backend can trace in `trace`."""
         assert self.last_backend is not None
-        fresh = self._fresh(input.shape[1])
+        fresh = state if resets is None else self._fresh(input.shape[1])  # read at resets alone
         outputs: list[Tensor] = []
         last: list[CellState] = []
         native = self.last_backend[0] == "cpu"  # which never reads the padding
@@ -307,7 +307,8 @@ class Recurrent(nn.RNNBase, ABC):
             if layer > 0 and not reverse:
                 below = functional.dropout(torch.cat(outputs, dim=-1), self.dropout, self.training)
                 outputs = []
-            initial, new = (tuple(each[index] for each in states) for states in (state, fresh))
+            initial = tuple([each[index] for each in state])
+            new = initial if resets is None else tuple([each[index] for each in fresh])
             done = recurrence(
                 self.last_backend[0], self.cell, weights, below, initial, new, ragged, resets,
                 reverse=reverse, noise=self._noise(*below.shape[:2]),
@@ -315,4 +316,9 @@ class Recurrent(nn.RNNBase, ABC):
             outputs.append(done.output)
             last.append(done.state)
             trace[suffix(layer, reverse)] = done
-        return torch.cat(outputs, dim=-1), tuple(torch.stack(each) for each in zip(*last, strict=True))
+        if len(last) > 1:
+            return torch.cat(outputs, dim=-1), tuple(torch.stack(each) for each in zip(*last, strict=True))
+        # A copy where the backward pass or a trace reads the output, so that it may be written to in place.
+        (output,) = outputs
+        output = output if native and not output.requires_grad else output.clone()
+        return output, tuple([each.unsqueeze(0) for each in last[0]])
