@@ -33,12 +33,16 @@ VARIANTS: dict[str, dict[str, bool]] = {
     "all": {"ragged": True, "reverse": True, "resets": True, "noisy": True},
 }
 CASES: dict[str, tuple[Cell, dict[str, bool]]] = {
-    f"{cell.name}, {name}": (cell, options)
-    for cell in CELLS.values()
-    if cell.name in native.cells()
-    for name, options in VARIANTS.items()
-    if name in ("dense", "all") or cell is lstm
-} | {"lstm, projected": (lstm, {"projected": True}), "lstm, projected, all": (lstm, {"projected": True, **VARIANTS["all"]})}  # fmt: skip
+    "lstm, projected": (lstm, {"projected": True}),
+    "lstm, projected, all": (lstm, {"projected": True, **VARIANTS["all"]}),
+    **{
+        f"{cell.name}, {name}": (cell, options)
+        for cell in CELLS.values()
+        if cell.name in native.cells()
+        for name, options in VARIANTS.items()
+        if name in ("dense", "all") or cell is lstm
+    },
+}
 few = pytest.mark.parametrize("cell", [lstm, gru, lstm_layer_norm, slstm], ids=lambda cell: cell.name)
 
 
@@ -151,22 +155,23 @@ def test_vmap_over_any_argument(cell: Cell, which: str) -> None:
     first_weight = 1 + sum(arguments.counts[:2])
     places = {"input": [0], "state": [1], "weight_hh": [first_weight + 1], "all": list(range(len(tensors)))}
     mapped = [index in places[which] for index in range(len(tensors))]
-    samples = [torch.stack([each, 1.5 * each], dim=1) if is_ else each for each, is_ in zip(tensors, mapped, strict=True)]  # fmt: skip
-    dims = [1 if is_ else None for is_ in mapped]
-
-    def over(run: Callable[..., list[Tensor]]) -> list[Tensor]:
-        return vmap(lambda *each: run(arguments, list(each)), in_dims=tuple(dims))(*samples)
-
-    fast, plain = over(transformed_scan), over(plain_scan)
-    assert_close(fast, plain)
-    # The gradients of a loss outside, and of a loss for each sample inside.
-    assert_close(*(torch.autograd.grad(score(each), tensors, materialize_grads=True) for each in (fast, plain)))
+    dims = tuple(1 if is_ else None for is_ in mapped)
     every = tuple(range(len(tensors)))
-    inside = [
-        vmap(grad(lambda *each, run=run: score(run(arguments, list(each))), argnums=every), in_dims=tuple(dims))(*samples)
-        for run in (transformed_scan, plain_scan)
-    ]  # fmt: skip
-    assert_close(*inside)
+    found = []
+    for run in (transformed_scan, plain_scan):
+        samples = [
+            torch.stack([each, 1.5 * each], dim=1) if is_ else each
+            for each, is_ in zip(tensors, mapped, strict=True)
+        ]
+        results = vmap(lambda *each, run=run: run(arguments, list(each)), in_dims=dims)(*samples)
+
+        def loss(*each: Tensor, run: Callable[..., list[Tensor]] = run) -> Tensor:
+            return score(run(arguments, list(each)))
+
+        # The gradients of one loss of all samples, and of a loss for each sample.
+        outside = torch.autograd.grad(score(results), tensors, retain_graph=True)
+        found.append([*results, *outside, *vmap(grad(loss, argnums=every), in_dims=dims)(*samples)])
+    assert_close(*found)
 
 
 @few

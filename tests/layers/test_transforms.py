@@ -111,6 +111,30 @@ def test_exported_with_batch_and_time_of_any_size(kind: Any, call: dict[str, Any
     assert_close(flat(program.module()(input, **options)), flat(layer(input, **options)))
 
 
+@pytest.mark.parametrize(
+    "arguments", [{"zoneout": 0.2}, {"layer_norm": True, "batch_first": True}, {"proj_size": 2}]
+)
+def test_variants_are_one_graph_too(arguments: dict[str, Any]) -> None:
+    layer = build(LSTM, **arguments).eval()  # in training zoneout would be drawn anew
+    shape = {"lengths": torch.tensor([2, 3, 1, 3])} if layer.batch_first else {"lengths": LENGTHS}
+    assert_compiled_is_eager(layer, shape, "aot_eager")
+
+
+@pytest.mark.parametrize("transform", ["vmap", "grad", "jvp"])
+def test_compiled_around_a_transform_of_torch_func(transform: str) -> None:
+    torch.compiler.reset()
+    layer, input = build(GRU), draw()
+    run = {
+        "vmap": vmap(lambda row: layer(row)[0], in_dims=1),
+        "grad": grad(lambda input: score(layer(input))),
+        "jvp": lambda input: jvp(lambda input: layer(input)[0], (input,), (input,))[1],
+    }[transform]
+    eager = run(input)
+    assert_close(torch.compile(lambda input: run(input), fullgraph=True, backend="aot_eager")(input), eager)
+    assert layer.last_backend is not None
+    assert layer.last_backend[0] == "reference"
+
+
 @kinds
 @calls
 def test_vmap_is_each_sample_alone(kind: Any, call: dict[str, Any]) -> None:

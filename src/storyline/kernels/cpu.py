@@ -16,8 +16,8 @@ from storyline.kernels.native_call import Arguments, Call
 from storyline.kernels.operators import scan_operator
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.second_derivative import differentiable_backward
-from storyline.kernels.transforms import transform, why_no_native
 from storyline.kernels.transformed import transformed_scan
+from storyline.kernels.transforms import transform, why_no_native
 from storyline.kernels.weights import Recurrence, Weights
 
 _DTYPES = (torch.float32, torch.float64)

@@ -25,7 +25,8 @@ _CALL = (
 # How many arguments those are.
 _SHARED = 8
 
-library = torch.library.Library("storyline", "DEF")
+# torch.library has no types.
+library: Any = torch.library.Library("storyline", "DEF")  # type: ignore[no-untyped-call]
 # Returns output, last states, and with `keep` what a backward pass can take up.
 library.define(f"scan({_CALL}, bool keep) -> Tensor[]")
 # results: output and what was kept; empty: the forward pass is run again. gradients: of output and last states.

@@ -119,11 +119,11 @@ class _Backward(torch.autograd.Function):
                 done = on_reference(*told.arguments((*tensors, *others)))
                 return done.output, *done.state
 
-            _, pull = torch.func.vjp(run, *differentiable[results:])
+            _, pull, *_ = torch.func.vjp(run, *differentiable[results:])
             found: tuple[Tensor, ...] = pull(differentiable[:results])
             return found if told.wants_input else found[1:]
 
-        _, pull = torch.func.vjp(first_derivative, *given[: results + told.tensors])
+        _, pull, *_ = torch.func.vjp(first_derivative, *given[: results + told.tensors])
         return None, *pull(gradients), *[None] * len(others)
 
     @staticmethod
@@ -137,10 +137,11 @@ def _one_by_one(
     values: Sequence[Tensor | None],
     run: Callable[..., tuple[Tensor, ...]],
 ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    found = [
-        run(*(each if each is None or dim is None else each.select(dim, index) for each, dim in zip(values, dims, strict=True)))
-        for index in range(count)
-    ]  # fmt: skip
+    def sample(index: int) -> list[Tensor | None]:
+        pairs = zip(values, dims, strict=True)
+        return [each if each is None or dim is None else each.select(dim, index) for each, dim in pairs]
+
+    found = [run(*sample(index)) for index in range(count)]
     stacked = tuple(torch.stack(each) for each in zip(*found, strict=True))
     return stacked, (0,) * len(stacked)
 

@@ -2,7 +2,8 @@
 
 torch.compile and torch.export run a layer with tensors that have shapes and no values; torch.func.vmap and
 forward-mode derivatives run it with tensors that stand for many. torch's fused operators have no rule for
-them (in 2.13), or have one that gives wrong numbers; the plain loop is made of operators that have.
+them (in 2.13), or have one that gives wrong numbers; the plain loop is made of operators that have. The native
+kernels bring rules of their own, but for forward mode: `operators.py` for graphs, `transformed.py` for torch.func.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def why_no_native() -> str | None:
         return "the native kernels have no forward-mode derivative"
     if torch.compiler.is_compiling():
         # There torch.func would need of the operator what torch.library cannot give it (in 2.13).
-        if torch._C._functorch.maybe_current_level() is not None:
+        if torch._C._are_functorch_transforms_active():
             return "torch.compile cannot trace the native kernels below a transform of torch.func"
         return None
     known = (_functorch.TransformType.Vmap, _functorch.TransformType.Grad)
