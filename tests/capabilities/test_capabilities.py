@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from storyline.capabilities import ROWS, Subject, try_capabilities
 from storyline.cli.app import app
-from storyline.kernels import BACKENDS
+from storyline.kernels import BACKENDS, native
 
+# What serves under torch.func.
+SERVES = "cpu" if native.missing is None else "reference"
 # torch.compile and torch.export take seconds for each layer; they are tried where the layers are tested.
 QUICK = [
     row
@@ -48,7 +50,7 @@ def test_what_everyone_can_and_what_only_we_can(tables: dict[str, Any], kind: st
         assert theirs.why_not
         assert auto.can, auto
     vmap = table.results["vmap"]
-    assert vmap["auto"].backend == "reference"
+    assert vmap["auto"].backend == SERVES
     assert "backend='torch' cannot serve this call: torch.func.vmap" in vmap["torch"].why_not
 
 
@@ -103,7 +105,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     (table,) = found["tables"]
     assert table["kind"] == "GRU"
     assert table["results"]["vmap"]["torch.nn.GRU"]["can"] is False
-    assert table["results"]["vmap"]["auto"] == {"can": True, "why_not": None, "backend": "reference"}
+    assert table["results"]["vmap"]["auto"] == {"can": True, "why_not": None, "backend": SERVES}
     text = CliRunner().invoke(app, ["capabilities", "--layer", "gru"]).stdout
-    assert "yes, reference" in text
+    assert f"yes, {SERVES}" in text
     assert "[1] RuntimeError: Batching rule not implemented" in text

@@ -256,3 +256,20 @@ def test_a_trace_says_what_the_step_does(kind: str) -> None:
     assert set(trace.states) == {f"{name}_l0" for name in layer.cell.states}
     assert set(trace.gates) == {f"{name}_l0" for name in layer.cell.gates}
     assert_close([trace.states["h_l0"][1:]], [output])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_output_and_state_may_be_written_to_in_place(training: bool) -> None:
+    layer, input = LSTM(3, 4), torch.randn(5, 2, 3)
+    (wanted,) = torch.autograd.grad(
+        (layer(input)[0] * 2).sum() + layer(input)[1][0].sum(), [layer.weight_hh_l0]
+    )
+    with torch.set_grad_enabled(training):
+        output, (h_n, _) = layer(input)
+        output.mul_(2)
+        h_n.add_(1)
+    if training:
+        (found,) = torch.autograd.grad(output.sum() + h_n.sum(), [layer.weight_hh_l0])
+        torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(output, layer(input)[0] * 2)
+    torch.testing.assert_close(h_n, layer(input)[1][0] + 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from storyline.kernels.fused import OPERATORS, fused, why_not_autocast
 from storyline.kernels.ragged import Ragged
 from storyline.kernels.reference import reference
 from storyline.kernels.reverse import in_reverse
-from storyline.kernels.transforms import why_no_kernel, why_plain_operators
+from storyline.kernels.transforms import transform, why_no_kernel, why_plain_operators
 from storyline.kernels.triton import triton_scan, why_not_triton
 from storyline.kernels.weights import Recurrence, Weights
 
@@ -49,36 +51,44 @@ def choose_backend(
         raise ValueError(f"backend is {requested!r}; it must be one of {wanted}")
     if requested == "reference":
         return "reference", "asked for"
-    obstacles = {
-        "cpu": why_not_cpu(cell, device, dtype, trace=trace),
-        "torch": _why_not_fused(cell, trace, noise)
-        or why_plain_operators(device, resets=resets)
-        or why_not_autocast(cell, device),
-        "triton": why_no_kernel() or why_not_triton(cell, device, dtype, trace, noise, projected),
-    }
+
+    # Asked one by one, since they cost more than a step of the native kernels.
+    def obstacle(to: str) -> str | None:
+        if to == "cpu":
+            return why_not_cpu(cell, device, dtype, trace=trace)
+        if to == "triton":
+            return why_no_kernel() or why_not_triton(cell, device, dtype, trace, noise, projected)
+        return (
+            _why_not_fused(cell, trace, noise)
+            or why_plain_operators(device, resets=resets)
+            or why_not_autocast(cell, device)
+        )
+
     if requested != "auto":
-        if (obstacle := obstacles[requested]) is not None:
-            raise ValueError(f"backend={requested!r} cannot serve this call: {obstacle}; use backend='auto'")
+        if (reason := obstacle(requested)) is not None:
+            raise ValueError(f"backend={requested!r} cannot serve this call: {reason}; use backend='auto'")
         return requested, "asked for"
     if device is not None and device.type == "cuda":
-        return _on_gpu(cell, obstacles, plain=not ragged and not resets)
-    if obstacles["cpu"] is None:
-        return "cpu", f"the native kernels ({native.target()}) serve {cell.name}"
-    if obstacles["torch"] is None:
-        return "torch", f"torch has a fused operator for {cell.name}, and {obstacles['cpu']}"
-    return "reference", f"{obstacles['torch']}, and {obstacles['cpu']}"
+        return _on_gpu(cell, obstacle, plain=not ragged and not resets)
+    if (to_cpu := obstacle("cpu")) is None:
+        # Which target it is is known when a graph runs, and not when it is traced.
+        how = "as an operator" if transform() == "graph" else native.target()
+        return "cpu", f"the native kernels ({how}) serve {cell.name}"
+    if (to_torch := obstacle("torch")) is None:
+        return "torch", f"torch has a fused operator for {cell.name}, and {to_cpu}"
+    return "reference", f"{to_torch}, and {to_cpu}"
 
 
-def _on_gpu(cell: Cell, obstacles: dict[str, str | None], *, plain: bool) -> tuple[str, str]:
+def _on_gpu(cell: Cell, obstacle: Callable[[str], str | None], *, plain: bool) -> tuple[str, str]:
     """NVIDIA's cuDNN where it has the very call; else our own loop; else torch's operator, fed by detours."""
-    fused_reason, reason = obstacles["torch"], f"torch has a fused operator for {cell.name}"
+    fused_reason, reason = obstacle("torch"), f"torch has a fused operator for {cell.name}"
     if not (plain and fused_reason is None):
-        if (obstacle := obstacles["triton"]) is None:
+        if (to_triton := obstacle("triton")) is None:
             what = cell.name if plain else "lengths and resets"
             return "triton", f"cuDNN has no operator for {what}, and the triton kernels have"
         if fused_reason is not None:
-            return "reference", f"{fused_reason}; triton cannot serve: {obstacle}"
-        reason += f"; triton cannot serve: {obstacle}"
+            return "reference", f"{fused_reason}; triton cannot serve: {to_triton}"
+        reason += f"; triton cannot serve: {to_triton}"
     return ("torch", reason) if fused_reason is None else ("reference", fused_reason)
 
 

@@ -6,8 +6,6 @@ outputs too, comes from `pool`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +15,11 @@ from storyline.cells import CELLS, Cell, Noise, State
 from storyline.kernels import native
 from storyline.kernels.arguments import DTYPES, check_call
 from storyline.kernels.native_call import Arguments, Call
+from storyline.kernels.operators import scan_operator
 from storyline.kernels.ragged import Ragged
-from storyline.kernels.reference import reference
-from storyline.kernels.reverse import in_reverse
-from storyline.kernels.transforms import why_no_kernel
+from storyline.kernels.second_derivative import differentiable_backward
+from storyline.kernels.transformed import transformed_scan
+from storyline.kernels.transforms import transform, why_no_native
 from storyline.kernels.weights import Recurrence, Weights
 
 _SERVED = frozenset(native.cells())
@@ -43,7 +42,7 @@ def why_not_cpu(
         return f"the layer is {dtype}, and the native kernels compute in float32 and float64"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on, and the native kernels compute in the layer's own precision"
-    return why_no_kernel()
+    return why_no_native()
 
 
 def cpu(
@@ -66,7 +65,11 @@ def cpu(
     check_call(cell, weights, input, state, started, lengths, resets, noise)
     arguments = Arguments(cell.name, counts, lengths, resets, noise, reverse)
     tensors = (input, *state, *started, *weight_list, *weights.own)
-    if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+    if (under := transform()) is not None:
+        # The Function below knows neither; and they cost five times as much a call.
+        run = scan_operator if under == "graph" else transformed_scan
+        output, *last = run(arguments, tensors)
+    elif torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
         output, *last = _Scan.apply(arguments, *tensors)  # type: ignore[no-untyped-call]
     else:
         output, last, _ = Call(arguments, tensors).forward(keep=False)
@@ -98,41 +101,3 @@ class _Scan(torch.autograd.Function):
         ctx.used = True
         wants_input = ctx.needs_input_grad[1]
         return None, *call.backward(output, kept, output_gradient, last_gradients, wants_input=wants_input)
-
-
-def differentiable_backward(
-    arguments: Arguments,
-    tensors: Sequence[Tensor],
-    output_gradient: Tensor | None,
-    last_gradients: Sequence[Tensor | None],
-) -> list[Tensor | None]:
-    """The gradients of all tensors, themselves differentiable: through the reference scan, since no kernel is."""
-    with torch.enable_grad():
-        done = on_reference(arguments, tensors)
-        pairs = zip([done.output, *done.state], [output_gradient, *last_gradients], strict=True)
-        given = [(result, gradient) for result, gradient in pairs if gradient is not None]
-        wanted = [each for each in tensors if each.requires_grad]
-        found = torch.autograd.grad(
-            [result for result, _ in given],
-            wanted,
-            [gradient for _, gradient in given],
-            create_graph=True,
-            allow_unused=True,
-        )
-    of_wanted = iter(found)
-    return [next(of_wanted) if each.requires_grad else None for each in tensors]
-
-
-def on_reference(arguments: Arguments, tensors: Sequence[Tensor]) -> Recurrence:
-    """The same call on the reference scan."""
-    input, (state, fresh, (weight_ih, weight_hh, *rest), own) = arguments.split(tensors)
-    bias_ih, bias_hh = rest[:2] if len(rest) > 1 else (None, None)
-    weight_hr = rest[-1] if len(rest) in (1, 3) else None
-    weights = Weights(weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, tuple(own))
-    ragged = None if arguments.lengths is None else Ragged(arguments.lengths, input.shape[0])
-    if ragged is not None:
-        input = ragged.clear(input)
-    started = tuple(fresh) or tuple(torch.zeros_like(each) for each in state)
-    run = partial(in_reverse, reference) if arguments.reverse else reference
-    cell = CELLS[arguments.cell]
-    return run(cell, weights, input, tuple(state), started, ragged, arguments.resets, arguments.noise)

@@ -80,8 +80,7 @@ class Call:
         self.heads = self.output_size // self.weights[1].shape[1]
         self.projected = len(weights) in (3, 5)
         self._take_noise(arguments.noise)
-        work = self.time * self.batch * rows * (self.input_size + self.weights[1].shape[1])
-        self.threads = 1 if _forked or work < _WORTH_A_THREAD else torch.get_num_threads()
+        self._work_a_step = rows * (self.input_size + self.weights[1].shape[1])
 
     def _take_noise(self, noise: Noise | None) -> None:
         self.mask: Tensor | None = None
@@ -101,11 +100,15 @@ class Call:
         """Output, last states, and what the backward pass needs, if it is to be kept."""
         if self.lengths is not None:
             check_lengths(self.lengths, self.time)
-        output = pool.empty(self.input, self.time, self.batch, self.output_size)
-        last = [self.input.new_empty(self.batch, each.shape[1]) for each in self.state]
-        kept = self._room() if keep else []
+        output, last, kept = self.results(keep=keep)
         _function("forward", self.input)(self._described(output, last, kept))
         return output, last, kept
+
+    def results(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Memory for what `forward` returns; also of tensors that have a shape and no values."""
+        output = pool.empty(self.input, self.time, self.batch, self.output_size)
+        last = [self.input.new_empty(self.batch, each.shape[1]) for each in self.state]
+        return output, last, self._room() if keep else []
 
     def backward(
         self,
@@ -119,12 +122,7 @@ class Call:
         """The gradients of all tensors, in their order; what was kept is used up."""
         given = None if output_gradient is None else _dense_last(output_gradient)
         of_last = [None if each is None else _dense_last(each) for each in last_gradients]
-        of_input = _room_like(self.input) if wants_input else None
-        of_state, of_weights, of_own = (
-            [torch.empty_like(each, memory_format=torch.contiguous_format) for each in tensors]
-            for tensors in (self.state, self.weights, self.own)
-        )
-        of_fresh = [torch.zeros_like(each, memory_format=torch.contiguous_format) for each in self.fresh]
+        of_input, of_state, of_fresh, of_weights, of_own = self.gradients(wants_input=wants_input)
         gradients = (
             _sequence(given),
             [_rows(each) for each in of_last],
@@ -136,6 +134,18 @@ class Call:
         )
         _function("backward", self.input)(self._described(output, [], kept), gradients)
         return [of_input, *of_state, *of_fresh, *of_weights, *of_own]
+
+    def gradients(
+        self, *, wants_input: bool
+    ) -> tuple[Tensor | None, list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+        """Memory for the gradients of input, state, fresh state, weights and own parameters, as of `results`."""
+        of_state, of_weights, of_own = (
+            [torch.empty_like(each, memory_format=torch.contiguous_format) for each in tensors]
+            for tensors in (self.state, self.weights, self.own)
+        )
+        of_fresh = [torch.zeros_like(each, memory_format=torch.contiguous_format) for each in self.fresh]
+        of_input = pool.empty(self.input, *self.input.shape) if wants_input else None
+        return of_input, of_state, of_fresh, of_weights, of_own
 
     def _room(self) -> list[Tensor]:
         """Memory for the rows of gates, the states beside h, h before its projection, h after its mask.
@@ -164,12 +174,14 @@ class Call:
 
     def _described(self, output: Tensor, last: Sequence[Tensor], kept: Sequence[Tensor]) -> tuple[Any, ...]:
         """In the order of the struct `Call` of csrc/bindings.cpp."""
+        work = self.time * self.batch * self._work_a_step
+        threads = 1 if _forked or work < _WORTH_A_THREAD else torch.get_num_threads()
         return (
             self.number,
             (self.time, self.batch, self.input_size, self.hidden_size, self.output_size),
             self.reverse,
-            min(self.threads, self.batch),
-            self.threads,
+            min(threads, self.batch),
+            threads,
             0 if self.lengths is None else self.lengths.data_ptr(),
             _sequence(self.resets),
             _sequence(self.input),
@@ -197,12 +209,6 @@ def _is_dense_last(tensor: Tensor) -> bool:
 def _dense_last(tensor: Tensor) -> Tensor:
     tensor = tensor.resolve_neg()  # a view that is marked as negative holds the numbers of the other sign
     return tensor if _is_dense_last(tensor) else tensor.contiguous()
-
-
-def _room_like(tensor: Tensor) -> Tensor:
-    # The steps of a sliding window overlap, and torch may lay out what is like them with time last.
-    room = torch.empty_like(tensor)
-    return room if _is_dense_last(room) else torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
 def _sequence(tensor: Tensor | None) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # Below this, what the C library itself keeps at hand serves as well.
 LEAST_BYTES = 1 << 20
@@ -54,8 +54,10 @@ class Pool:
 
     def empty(self, like: Tensor, *sizes: int) -> Tensor:
         """A contiguous tensor of these sizes, its values undefined, of the dtype and on the device of `like`."""
+        if type(like) not in (Tensor, nn.Parameter) or not like.is_cpu:  # one that torch traces has no memory
+            return like.new_empty(sizes)
         needed = like.element_size() * math.prod(sizes)
-        if needed < LEAST_BYTES or not like.is_cpu:
+        if needed < LEAST_BYTES:
             return like.new_empty(sizes)
         size = _rounded_up(needed)
         block = self._take(size)

@@ -2,7 +2,8 @@
 
 torch.compile and torch.export run a layer with tensors that have shapes and no values; torch.func.vmap and
 forward-mode derivatives run it with tensors that stand for many. torch's fused operators have no rule for
-them (in 2.13), or have one that gives wrong numbers; the plain loop is made of operators that have.
+them (in 2.13), or have one that gives wrong numbers; the plain loop is made of operators that have. The native
+kernels bring rules of their own, but for forward mode: `operators.py` for graphs, `transformed.py` for torch.func.
 """
 
 from __future__ import annotations
@@ -33,13 +34,36 @@ def why_plain_operators(device: torch.device | None, *, resets: bool = False) ->
 
 
 def why_no_kernel() -> str | None:
-    """Why a native kernel cannot run here, or None where it can."""
+    """Why a kernel that only eager torch can call cannot run here, or None where it can."""
     if torch.compiler.is_compiling():
-        return "torch.compile and torch.export cannot trace the native kernels"
+        return "torch.compile and torch.export cannot trace these kernels"
     if _functorch.get_interpreter_stack():
-        return "the transforms of torch.func have no rule for the native kernels"
+        return "the transforms of torch.func have no rule for these kernels"
+    if forward_ad._current_level >= 0:
+        return "these kernels have no forward-mode derivative"
+    return None
+
+
+def transform() -> str | None:
+    """What a native call runs under: "graph" where one is traced, "func" under torch.func, None in eager torch."""
+    if torch.compiler.is_compiling():
+        return "graph"
+    return "func" if _functorch.get_interpreter_stack() else None
+
+
+def why_no_native() -> str | None:
+    """Why the native kernels cannot run here, which have rules for traced graphs, vmap and grad, or None."""
     if forward_ad._current_level >= 0:
         return "the native kernels have no forward-mode derivative"
+    if torch.compiler.is_compiling():
+        # There torch.func would need of the operator what torch.library cannot give it (in 2.13).
+        if torch._C._are_functorch_transforms_active():
+            return "torch.compile cannot trace the native kernels below a transform of torch.func"
+        return None
+    known = (_functorch.TransformType.Vmap, _functorch.TransformType.Grad)
+    stack = _functorch.get_interpreter_stack() or ()
+    if other := [each.key() for each in stack if each.key() not in known]:
+        return f"the native kernels have no rule for torch.func's {other[0].name.lower()}"
     return None
 
 

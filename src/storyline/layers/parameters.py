@@ -28,7 +28,9 @@ def suffixes(module: nn.RNNBase) -> list[str]:
 
 def weights_of(module: nn.RNNBase, cell: Cell, end: str) -> Weights:
     """The parameters of the layer and direction with this suffix."""
-    shared = {name: getattr(module, name + end, None) for name in SHARED}
+    # What is not there is dear to ask for.
+    names = SHARED if module.proj_size else SHARED[:-1]
+    shared = {name: getattr(module, name + end, None) for name in names}
     return Weights(**shared, own=tuple(getattr(module, each.name + end) for each in cell.parameters))  # type: ignore[arg-type]
 
 

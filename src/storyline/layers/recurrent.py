@@ -327,7 +327,7 @@ class Recurrent(nn.RNNBase, ABC):
         """The stack, one layer and one direction at a time; leaves what the backend can trace in `trace`."""
         assert self.last_backend is not None
         run = recurrence if every is None else partial(checkpointed, every)
-        fresh = self._fresh(input.shape[1])
+        fresh = state if resets is None else self._fresh(input.shape[1])  # read at resets alone
         outputs: list[Tensor] = []
         last: list[CellState] = []
         native = self.last_backend[0] == "cpu"  # which never reads the padding
@@ -336,7 +336,8 @@ class Recurrent(nn.RNNBase, ABC):
             if layer > 0 and not reverse:
                 below = functional.dropout(_join(outputs), self.dropout, self.training)
                 outputs = []
-            initial, new = (tuple(each[index] for each in states) for states in (state, fresh))
+            initial = tuple([each[index] for each in state])
+            new = initial if resets is None else tuple([each[index] for each in fresh])
             done = run(
                 self.last_backend[0], self.cell, weights, below, initial, new, ragged, resets,
                 reverse=reverse, noise=self._noise(*below.shape[:2]),
@@ -344,7 +345,13 @@ class Recurrent(nn.RNNBase, ABC):
             outputs.append(done.output)
             last.append(done.state)
             trace[suffix(layer, reverse)] = done
-        return _join(outputs), tuple(torch.stack(each) for each in zip(*last, strict=True))
+        if len(last) > 1:
+            return _join(outputs), tuple(torch.stack(each) for each in zip(*last, strict=True))
+        # A copy where the backward pass or a trace reads the output, so that it may be written to in place.
+        (output,) = outputs
+        unread = every is not None or (native and not output.requires_grad)
+        output = output if unread else output.clone()
+        return output, tuple([each.unsqueeze(0) for each in last[0]])
 
 
 def _join(outputs: Sequence[Tensor]) -> Tensor:
