@@ -79,7 +79,9 @@ def train(options: argparse.Namespace, every: int | None) -> dict[str, Any]:
     layer = LAYERS[options.layer](1, options.hidden, backend=options.backend, checkpoint_every=every)
     sgd = torch.optim.SGD(layer.parameters(), lr=1e-3)
     input = torch.randn(options.steps, options.batch, 1)
-    layer(input[:100])[0].mean().backward()  # what is loaded at the first use is no part of the step
+    layer(input[: 2 * (every or 100)])[
+        0
+    ].mean().backward()  # what is loaded at the first use is no part of the step
     sgd.zero_grad()
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before = _peak_mb()

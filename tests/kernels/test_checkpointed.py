@@ -238,7 +238,7 @@ def train(time):
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-train(50)
+train(450)  # what is loaded at the first use is no part of the step
 Path("/proc/self/clear_refs").write_text("5")
 before = peak()
 train(10_000)
@@ -259,7 +259,7 @@ def test_peak_memory_of_a_training_step() -> None:
         for every in (0, 200)
     )
     assert plain > 200
-    assert chunked < 80
+    assert chunked < 60
 
 
 @pytest.mark.parametrize("every", [0, -1, 2.0, True, "10"])

@@ -100,17 +100,22 @@ class _Chunks:
     def run(
         self, tensors: Sequence[Tensor], lengths: Tensor | None, resets: Tensor | None
     ) -> tuple[Tensor, State, list[Tensor]]:
-        """All chunks: the output, the last state, and the states before each chunk in a row."""
+        """All chunks: the output, the last state, and the states before each chunk but the first: (chunk, ...)."""
         input, states = tensors[0], len(self.cell.states)
         state, rest = tuple(tensors[1 : 1 + states]), tensors[1 + states :]
+        bounds = self.bounds(len(input))
         output: Tensor | None = None
         carried: list[Tensor] = []
-        for start, stop in self.bounds(len(input)):
-            carried += state
+        for index, (start, stop) in enumerate(bounds):
             read, state = self.read(start, stop, (input[start:stop], *state, *rest), lengths, resets)
             if output is None:
                 output = pool.empty(read, len(input), *read.shape[1:])
+                # In one piece each: small tensors that stay between large ones that go would scatter the memory.
+                carried = [each.new_empty(len(bounds) - 1, *each.shape) for each in state]
             output[start:stop] = read
+            if index < len(bounds) - 1:
+                for room, each in zip(carried, state, strict=True):
+                    room[index] = each.detach()
         assert output is not None
         return output, state, carried
 
@@ -237,7 +242,8 @@ def _way_back(
     bounds = chunks.bounds(len(input))
     for index in reversed(range(len(bounds))):
         start, stop = bounds[index]
-        here = [input[start:stop], *carried[index * states : (index + 1) * states], *tensors[1 + states :]]
+        before = [each[index - 1] for each in carried] if index else tensors[1 : 1 + states]
+        here = [input[start:stop], *before, *tensors[1 + states :]]
         # What the state before the chunk gets is what the chunk before must pass on.
         wanted_here = [wanted[0], *[True] * states, *wanted[1 + states :]]
         given_here = [None if of_output is None else of_output[start:stop], *of_state]
