@@ -5,7 +5,10 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
+
+#include <atomic>
 
 #include "engine.h"
 
@@ -173,6 +176,54 @@ template <class T> void passes(nb::module_& m, const char* forward_name, const c
   });
 }
 
+// A layer of a stream: input_size, the weights as in Call, the cell's own, the initial states, a row each.
+using LayerOf = std::tuple<int64_t, std::array<uintptr_t, 5>, std::vector<uintptr_t>, std::vector<uintptr_t>>;
+
+struct Stream {
+  std::unique_ptr<AnyStream> steps;
+  std::atomic_flag busy{};  // a thread without Python's lock is in a step
+  explicit Stream(std::unique_ptr<AnyStream> made) : steps(std::move(made)) {}
+};
+
+// sizes: batch, hidden_size, size of h, heads.
+template <class T>
+std::unique_ptr<Stream> stream(int cell, std::array<int64_t, 4> sizes, std::vector<LayerOf> layers,
+                                  std::vector<double> zoneout, bool half) {
+  std::vector<Problem<T>> problems;
+  for (auto& [input_size, weights, own, initial] : layers) {
+    Call call{};
+    call.cell = cell;
+    call.sizes = {1, sizes[0], input_size, sizes[1], sizes[2]};
+    call.heads = int(sizes[3]);
+    call.weights = weights;
+    call.own = own;
+    for (uintptr_t each : initial) call.initial.emplace_back(each, 0);
+    problems.push_back(problem<T>(call));
+  }
+  return std::make_unique<Stream>(pass<T>(cell).stream(problems, zoneout, half));
+}
+
+// Multiply-adds above which a step lets other Python threads run: getting the lock back from a busy one may take
+// milliseconds, which a step of microseconds must not wait for.
+constexpr int64_t worth_the_lock = 4'000'000;
+
+AnyStream& idle(Stream& stream) {
+  if (stream.busy.test())
+    throw std::runtime_error("another thread is in a step of this stream; give each thread one of its own: stream.fork()");
+  return *stream.steps;
+}
+
+void step(Stream& stream, uintptr_t x, uintptr_t y) {
+  AnyStream& steps = idle(stream);
+  if (steps.work() < worth_the_lock) return steps.step(address<const void>(x), address<void>(y));
+  stream.busy.test_and_set();  // nobody else can have: this thread still holds Python's lock
+  {
+    nb::gil_scoped_release release;
+    steps.step(address<const void>(x), address<void>(y));
+  }
+  stream.busy.clear();
+}
+
 }  // namespace
 }  // namespace storyline
 
@@ -181,6 +232,16 @@ NB_MODULE(_native, m) {
   choose("");
   passes<float>(m, "forward_float", "backward_float");
   passes<double>(m, "forward_double", "backward_double");
+  // A stream that lives as long as the interpreter is no leak to tell the user of.
+  nb::set_leak_warnings(false);
+  nb::class_<Stream>(m, "Stream")
+      .def("step", step)
+      .def("read", [](Stream& stream, int state, uintptr_t to) { idle(stream).read(state, address<void>(to)); })
+      .def("write", [](Stream& s, int state, uintptr_t from) { idle(s).write(state, address<const void>(from)); })
+      .def("reset", [](Stream& stream, int64_t row) { idle(stream).reset(row); })
+      .def("fork", [](Stream& s, int64_t batch) { return std::make_unique<Stream>(s.steps->fork(batch)); });
+  m.def("stream_float", stream<float>);
+  m.def("stream_double", stream<double>);
   m.def("cells", [] {
     std::vector<std::tuple<std::string, int, int, int>> all;
     for (int i = 0; i < cell_count; i++) {

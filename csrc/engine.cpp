@@ -1,6 +1,8 @@
 // All cells in both precisions for one kind of machine: compiled once a target, see CMakeLists.txt.
 #include "engine.h"
 
+#include <omp.h>
+
 #include <chrono>
 
 #include "cells/gru.h"
@@ -8,6 +10,8 @@
 #include "cells/normalised.h"
 #include "cells/rnn.h"
 #include "cells/slstm.h"
+#include "stream.h"
+#include "team.h"
 #include "weight_gradients.h"
 
 namespace storyline::STORYLINE_TARGET {
@@ -15,7 +19,8 @@ namespace storyline::STORYLINE_TARGET {
 template <class T, class Cell> class Engine {
  public:
   Engine(const Problem<T>& problem, const Gradients<T>* gradients)
-      : p_(problem), g_(gradients), s_(problem), plan_(problem.time, problem.batch, problem.lengths, problem.parts) {
+      : p_(problem), g_(gradients), s_(problem), together_(splits_units<T, Cell>(problem)),
+        plan_(problem.time, problem.batch, problem.lengths, together_ ? 1 : problem.parts) {
     static thread_local Scratch scratch;
     const bool back = gradients, projected = problem.weight_hr;
     const int64_t wide = std::max({s_.width, s_.S, s_.H}) + panel_width<T>, own = Cell::own * s_.Hp;
@@ -46,12 +51,16 @@ template <class T, class Cell> class Engine {
     pack_own<T, Cell>(problem, s_, packed_.own);
     for (const Part& part : plan_.parts)
       workers_.emplace_back(problem, part, packed_, own_gradients_ + own * int64_t(workers_.size()));
+    static thread_local Scratch shared;
+    if (together_) workers_[0].share(shared, back);
   }
 
   void forward() {
+    Barrier barrier;
 #pragma omp parallel num_threads(p_.threads) if (p_.threads > 1)
     {
       FlushDenormals flush;
+      barrier.of(omp_get_num_threads());
       pack_forward<T>(p_.weight_ih, s_.H, s_.Hp, s_.I, Cell::input_gates, input_columns<Cell>, packed_.ih);
       if (s_.heads == 1)
         pack_forward<T>(p_.weight_hh, s_.H, s_.Hp, s_.S, Cell::recurrent_gates, recurrent_columns<Cell>, packed_.hh);
@@ -62,15 +71,21 @@ template <class T, class Cell> class Engine {
                             });
       if (p_.weight_hr) pack_forward<T>(p_.weight_hr, s_.S, s_.S, s_.H, one, 1, packed_.hr);
 #pragma omp barrier
+      if (together_) {
+        workers_[0].forward(omp_get_thread_num(), omp_get_num_threads(), barrier);
+      } else {
 #pragma omp for schedule(static, 1)
-      for (size_t i = 0; i < workers_.size(); i++) workers_[i].forward();
+        for (size_t i = 0; i < workers_.size(); i++) workers_[i].Worker<T, Cell>::forward();
+      }
     }
   }
 
   void backward() {
+    Barrier barrier;
 #pragma omp parallel num_threads(p_.threads) if (p_.threads > 1)
     {
       FlushDenormals flush;
+      barrier.of(omp_get_num_threads());
       if (g_->input)
         pack_backward<T>(p_.weight_ih, s_.H, s_.Hp, s_.I, Cell::input_gates, input_columns<Cell>, packed_.ih_back);
       if (s_.heads == 1)
@@ -83,8 +98,13 @@ template <class T, class Cell> class Engine {
                             });
       if (p_.weight_hr) pack_backward<T>(p_.weight_hr, s_.S, s_.S, s_.H, one, 1, packed_.hr_back);
 #pragma omp barrier
+      if (together_) {
+        workers_[0].backward(*g_, omp_get_thread_num(), omp_get_num_threads(), barrier);
+#pragma omp barrier
+      } else {
 #pragma omp for schedule(static, 1)
-      for (size_t i = 0; i < workers_.size(); i++) workers_[i].backward(*g_, raw_gradients_);
+        for (size_t i = 0; i < workers_.size(); i++) workers_[i].Worker<T, Cell>::backward(*g_, raw_gradients_);
+      }
       weight_gradients();
     }
     for (size_t i = 1; i < workers_.size(); i++)
@@ -146,10 +166,11 @@ template <class T, class Cell> class Engine {
   const Problem<T>& p_;
   const Gradients<T>* g_;
   const Shape<T, Cell> s_;
+  const bool together_;  // whether all threads work on the same rows
   const Plan plan_;
   Packed<T> packed_;
   T *raw_gradients_, *own_gradients_;
-  std::vector<Worker<T, Cell>> workers_;
+  std::vector<TeamWorker<T, Cell>> workers_;
 };
 
 template <class T, class Cell> void forward(const Problem<T>& p) { Engine<T, Cell>(p, nullptr).forward(); }
@@ -158,7 +179,7 @@ template <class T, class Cell> void backward(const Problem<T>& p, const Gradient
 }
 
 template <class T, class Cell> constexpr Pass<T> pass() {
-  return {forward<T, Cell>, backward<T, Cell>, Cell::columns, Cell::extra, Cell::states};
+  return {forward<T, Cell>, backward<T, Cell>, stream<T, Cell>, Cell::columns, Cell::extra, Cell::states};
 }
 
 // Multiply-adds a second, of registers alone: the limit of what any product can reach.

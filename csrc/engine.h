@@ -1,5 +1,9 @@
-// What each target offers: for every cell, in the order of `Cells`, the two passes in both precisions.
+// What each target offers: for every cell, in the order of `Cells`, the two passes and the stream in both precisions.
 #pragma once
+#include <memory>
+#include <vector>
+
+#include "any_stream.h"
 #include "problem.h"
 
 // A narrower target stands before a wider one: the last that runs is taken. CMakeLists.txt has the flags of each.
@@ -20,6 +24,8 @@ inline constexpr int cell_count = sizeof(cell_names) / sizeof(*cell_names);
 template <class T> struct Pass {
   void (*forward)(const Problem<T>&);
   void (*backward)(const Problem<T>&, const Gradients<T>&);
+  // Of these layers, each with its initial state as one row; zoneout: a rate a state, or empty; half: bfloat16 weights.
+  std::unique_ptr<AnyStream> (*stream)(const std::vector<Problem<T>>&, const std::vector<double>& zoneout, bool half);
   int columns, extra, states;  // of a kept row of gates: runs of padded hidden size, single numbers; of the cell
 };
 template <class T> struct Passes {

@@ -46,14 +46,22 @@ void pack_forward(const T* weight, int64_t H, int64_t Hp, int64_t K, const int* 
 #pragma omp for schedule(static) nowait
   for (int64_t panel = 0; panel < panels; panel++) {
     T* out = to + panel * W * K;
-    for (int64_t j = 0; j < W; j++) {
-      const int64_t column = panel * W + j, gate = column / Hp, unit = column % Hp;
-      if (gate < count && unit < H) {
-        const T* row = weight + (gates[gate] * H + unit) * K;
-        for (int64_t k = 0; k < K; k++) out[k * W + j] = row[k];
-      } else {
-        for (int64_t k = 0; k < K; k++) out[k * W + j] = 0;
+    constexpr int L = lanes<T>;
+    for (int64_t first = 0; first < W; first += L) {  // a vector of columns, which come from L rows
+      const T* row[L];
+      for (int j = 0; j < L; j++) {
+        const int64_t column = panel * W + first + j, gate = column / Hp, unit = column % Hp;
+        row[j] = gate < count && unit < H ? weight + (gates[gate] * H + unit) * K : nullptr;
       }
+      int64_t k = 0;
+      for (; k + L <= K; k += L) {
+        V<T> square[L];
+        for (int j = 0; j < L; j++) square[j] = row[j] ? load(row[j] + k) : V<T>{};
+        transpose<T>(square);
+        for (int i = 0; i < L; i++) store(out + (k + i) * W + first, square[i]);
+      }
+      for (; k < K; k++)
+        for (int j = 0; j < L; j++) out[k * W + first + j] = row[j] ? row[j][k] : T(0);
     }
   }
 }
@@ -69,8 +77,11 @@ void pack_backward(const T* weight, int64_t H, int64_t Hp, int64_t N, const int*
     for (int64_t k = 0; k < depth; k++) {
       T* out = to + (panel * depth + k) * W;
       const int64_t gate = k / Hp, unit = k % Hp;
-      for (int64_t j = 0; j < W; j++)
-        out[j] = unit < H && j < some ? weight[(gates[gate] * H + unit) * N + panel * W + j] : T(0);
+      const T* from = weight + (gates[gate] * H + unit) * N + panel * W;
+      if (unit < H && some == W)
+        std::memcpy(out, from, W * sizeof(T));
+      else
+        for (int64_t j = 0; j < W; j++) out[j] = unit < H && j < some ? from[j] : T(0);
     }
   }
 }
@@ -88,8 +99,8 @@ template <class T, class Cell> void pack_bias(const Problem<T>& p, const Shape<T
 }
 
 // The block of one gate and head of weight_hh (gates H, S / heads); see Shape::packed_hh.
-template <class T, class Cell, class Pack>
-void each_block(const Shape<T, Cell>& s, const T* weight_hh, T* to, int64_t size, Pack pack) {
+template <class T, class Cell, class To, class Pack>
+void each_block(const Shape<T, Cell>& s, const T* weight_hh, To* to, int64_t size, Pack pack) {
   for (int column = 0; column < recurrent_columns<Cell>; column++)
     for (int64_t head = 0; head < s.heads; head++, to += size)
       pack(weight_hh + (Cell::recurrent_gates[column] * s.H + head * s.units_a_head()) * s.h_a_head(), to);

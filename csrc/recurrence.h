@@ -22,8 +22,7 @@ template <class T, class Cell> class Worker {
 
   void forward() {
     if (rows_ == 0) return;
-    for (int64_t r = 0; r < rows_; r++)
-      for (int64_t t = part_.lengths[r]; t < p_.time; t++) std::fill_n(p_.output.at(t, part_.rows[r]), s_.S, T(0));
+    clear_padding();
     const bool keep = p_.kept_gates != nullptr;
     const int64_t block_slots = std::max(slots_a_block, rows_);
     Scratch& scratch = thread_scratch();
@@ -62,7 +61,7 @@ template <class T, class Cell> class Worker {
           }
           for (int i = 1; i < Cell::states; i++)
             if (p_.zoneout[i] && before[i] == after[i]) before[i] = std::copy_n(before[i], s_.Hp, old + i * s_.Hp) - s_.Hp;
-          step_forward<T, Cell>(s_, row + r * s_.width, before, after, packed_.own);
+          step_forward<T, Cell>(s_, row + r * s_.width, before, after, packed_.own, 0, s_.Hp);
           if (p_.weight_hr) a[r] = after[0], c[r] = h;
           for (int i = p_.weight_hr ? 1 : 0; i < Cell::states; i++)
             if (p_.zoneout[i]) zone_out(after[i], before[i], p_.zoneout[i].at(step, part_.rows[r]), i ? s_.H : s_.S);
@@ -81,8 +80,7 @@ template <class T, class Cell> class Worker {
   // Leaves the gradients of both products in the place of the gates; raw_gradients: a row (S,) a slot, those of h.
   void backward(const Gradients<T>& g, T* raw_gradients) {
     if (rows_ == 0) return;
-    for (int64_t r = 0; g.input && r < rows_; r++)
-      for (int64_t t = part_.lengths[r]; t < p_.time; t++) std::fill_n(g.input.at(t, part_.rows[r]), s_.I, T(0));
+    clear_input_padding(g);
     const int64_t block_slots = std::max(slots_a_block, rows_);
     Scratch& scratch = thread_scratch();
     scratch.start(numbers(2 * state_numbers() + (2 * Cell::states + 2) * rows_ * wide_ +
@@ -91,14 +89,13 @@ template <class T, class Cell> class Worker {
     T* own = scratch.take<T>(2 * Cell::own * s_.Hp);           // gradient of the own parameters, and what is lost of it
     std::fill(own, own + 2 * Cell::own * s_.Hp, T(0));
     int64_t since = 0;
-    T* carry = scratch.take<T>(Cell::states * rows_ * wide_);  // gradients of the states between two steps
+    carry_ = scratch.take<T>(Cell::states * rows_ * wide_);
     T* kept = scratch.take<T>(Cell::states * rows_ * wide_);   // the share of them that zoneout lets past the step
     T* raw = scratch.take<T>(rows_ * wide_);
     T* through = scratch.take<T>(rows_ * wide_);               // gradient of the masked h
     T* cell_scratch = scratch.take<T>(step_scratch<Cell>() * s_.Hp);
     const T** a = scratch.take<const T*>(block_slots);
     T** c = scratch.take<T*>(block_slots);
-    auto carried = [&](int i, int64_t r) { return carry + (i * rows_ + r) * wide_; };
     auto size = [&](int i) { return i == 0 ? s_.S : s_.H; };
 
     int64_t running = 0;
@@ -122,7 +119,7 @@ template <class T, class Cell> class Worker {
             if (p_.zoneout[i])
               part_in_two(carried(i, r), kept + (i * rows_ + r) * wide_, p_.zoneout[i].at(step, part_.rows[r]), size(i));
         }
-        if (p_.weight_hr) projection_backward(slot, n, carry, raw, raw_gradients, a, c);
+        if (p_.weight_hr) projection_backward(slot, n, raw, raw_gradients, a, c);
         for (int64_t r = 0; r < n; r++) {
           const T* before[Cell::states];
           T* d[Cell::states];
@@ -131,7 +128,7 @@ template <class T, class Cell> class Worker {
           for (int i = 1; i < Cell::states; i++) before[i] = state_before(i, step, r), d[i] = carried(i, r);
           T* gates = p_.kept_gates + (slot + r) * s_.width;
           const T* dy = g.output && !early ? g.output.at(reader_.time_of(step, part_.lengths[r]), part_.rows[r]) : nullptr;
-          step_backward<T, Cell>(s_, gates, before, d, dy, packed_.own, own, cell_scratch);
+          step_backward<T, Cell>(s_, gates, before, d, dy, packed_.own, own, cell_scratch, 0, s_.Hp);
           if (Cell::own > 0 && ++since == slots_a_block) hand_over_own(own), since = 0;
           a[r] = gates + Cell::recurrent_first * s_.Hp;
           c[r] = p_.mask ? through + r * wide_ : carried(0, r);
@@ -171,7 +168,7 @@ template <class T, class Cell> class Worker {
   }
   const Part& part() const { return part_; }
 
- private:
+ protected:
   static Scratch& thread_scratch() {
     static thread_local Scratch scratch;
     return scratch;
@@ -242,6 +239,11 @@ template <class T, class Cell> class Worker {
 
   // The input's share of the preactivations of all steps of a block, biases included.
   void input_product(int64_t from, int64_t to, T* gates, const T** a, T** c) {
+    const int64_t slots = input_rows(from, to, gates, a, c);
+    product<T>(slots, s_.input_width(), s_.I, a, packed_.ih, c, Start::bias, packed_.bias);
+  }
+  // Its rows; returns their number. Columns that the recurrent product alone writes start as the bias.
+  int64_t input_rows(int64_t from, int64_t to, T* gates, const T** a, T** c) const {
     int64_t k = 0;
     for (int64_t step = from; step < to; step++)
       for (int64_t r = 0; r < part_.active(step); r++, k++) {
@@ -252,10 +254,14 @@ template <class T, class Cell> class Worker {
           std::copy(packed_.bias + input_columns<Cell> * s_.Hp, packed_.bias + Cell::columns * s_.Hp,
                     row + input_columns<Cell> * s_.Hp);
       }
-    product<T>(k, s_.input_width(), s_.I, a, packed_.ih, c, Start::bias, packed_.bias);
+    return k;
   }
 
   void input_gradient(const Gradients<T>& g, int64_t from, int64_t to, const T** a, T** c) {
+    const int64_t slots = input_gradient_rows(g, from, to, a, c);
+    product<T>(slots, s_.I, s_.input_width(), a, packed_.ih_back, c, Start::zero);
+  }
+  int64_t input_gradient_rows(const Gradients<T>& g, int64_t from, int64_t to, const T** a, T** c) const {
     int64_t k = 0;
     const int64_t base = part_.first[from];
     for (int64_t step = from; step < to; step++)
@@ -263,13 +269,13 @@ template <class T, class Cell> class Worker {
         a[k] = p_.kept_gates + (base + k) * s_.width + Cell::input_first * s_.Hp;
         c[k] = g.input.at(reader_.time_of(step, part_.lengths[r]), part_.rows[r]);
       }
-    product<T>(k, s_.I, s_.input_width(), a, packed_.ih_back, c, Start::zero);
+    return k;
   }
 
   // From the gradient of the projected h, in the carry and kept for weight_hr, to that of the one before: raw (n, Hp).
-  void projection_backward(int64_t slot, int64_t n, T* carry, T* raw, T* raw_gradients, const T** a, T** c) {
+  void projection_backward(int64_t slot, int64_t n, T* raw, T* raw_gradients, const T** a, T** c) {
     for (int64_t r = 0; r < n; r++) {
-      a[r] = std::copy_n(carry + r * wide_, s_.S, raw_gradients + (slot + r) * s_.S) - s_.S;
+      a[r] = std::copy_n(carried(0, r), s_.S, raw_gradients + (slot + r) * s_.S) - s_.S;
       c[r] = raw + r * wide_;
       std::fill(c[r] + s_.H, c[r] + s_.Hp, T(0));
     }
@@ -286,6 +292,18 @@ template <class T, class Cell> class Worker {
     }
   }
 
+  void clear_padding() const {
+    for (int64_t r = 0; r < rows_; r++)
+      for (int64_t t = part_.lengths[r]; t < p_.time; t++) std::fill_n(p_.output.at(t, part_.rows[r]), s_.S, T(0));
+  }
+  void clear_input_padding(const Gradients<T>& g) const {
+    for (int64_t r = 0; g.input && r < rows_; r++)
+      for (int64_t t = part_.lengths[r]; t < p_.time; t++) std::fill_n(g.input.at(t, part_.rows[r]), s_.I, T(0));
+  }
+
+  // The gradient of a state of a row, between two steps.
+  T* carried(int i, int64_t r) const { return carry_ + (i * rows_ + r) * wide_; }
+
   const Problem<T>& p_;
   const Shape<T, Cell> s_;
   const Part& part_;
@@ -293,7 +311,7 @@ template <class T, class Cell> class Worker {
   const Reader<T> reader_;
   T* own_gradient_;
   const int64_t rows_, wide_;  // wide: room for a row of any state
-  T *initial_ = nullptr, *fresh_ = nullptr, *rolling_ = nullptr;
+  T *initial_ = nullptr, *fresh_ = nullptr, *rolling_ = nullptr, *carry_ = nullptr;
 };
 
 }  // namespace storyline::STORYLINE_TARGET

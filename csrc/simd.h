@@ -71,6 +71,27 @@ INLINE V<double> fma(V<double> a, V<double> b, V<double> c) {
 #endif
 }
 
+// Lanes of a and b in turn: of their lower halves, or of their upper ones.
+template <class T> INLINE V<T> zip(V<T> a, V<T> b, bool upper) {
+  constexpr int L = lanes<T>;
+  typename Lanes<T>::integer order{};
+  for (int i = 0; i < L; i++) order[i] = i / 2 + (upper ? L / 2 : 0) + (i % 2 ? L : 0);
+  return __builtin_shuffle(a, b, order);
+}
+
+// A square of vectors, rows for columns: one round of zips for each power of two.
+template <class T> INLINE void transpose(V<T>* rows) {
+  constexpr int L = lanes<T>;
+  for (int round = 1; round < L; round *= 2) {
+    V<T> next[L];
+    for (int i = 0; i < L / 2; i++) {
+      next[2 * i] = zip<T>(rows[i], rows[i + L / 2], false);
+      next[2 * i + 1] = zip<T>(rows[i], rows[i + L / 2], true);
+    }
+    for (int i = 0; i < L; i++) rows[i] = next[i];
+  }
+}
+
 template <class T> INLINE T sum(V<T> v) {
   T s = 0;
   for (int i = 0; i < lanes<T>; i++) s += v[i];

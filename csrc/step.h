@@ -6,14 +6,15 @@
 namespace storyline::STORYLINE_TARGET {
 
 // Preactivations -> what the way back needs, states before -> states after. The h of both may end anywhere; all else
-// is padded.
+// is padded. Units [from, to) only, whole vectors; a cell that looks at whole rows takes all.
 template <class T, class Cell>
-void step_forward(const Shape<T, Cell>& s, T* p, const T* const* before, T* const* after, const T* own) {
+void step_forward(const Shape<T, Cell>& s, T* p, const T* const* before, T* const* after, const T* own, int64_t from,
+                  int64_t to) {
   if constexpr (Cell::whole_rows) {
     Cell::template forward<T>(Row<T>{s.H, s.Hp, p, before, after, nullptr, own, nullptr}, nullptr);
   } else {
     constexpr int L = lanes<T>;
-    for (int64_t u = 0; u < s.Hp; u += L) {
+    for (int64_t u = from; u < to; u += L) {
       const int some = int(std::min<int64_t>(L, s.H - u));
       V<T> row[Cell::columns], was[Cell::states], is[Cell::states], mine[Cell::own + 1];
       for (int c = 0; c < Cell::columns; c++) row[c] = load(p + c * s.Hp + u);
@@ -30,17 +31,17 @@ void step_forward(const Shape<T, Cell>& s, T* p, const T* const* before, T* cons
 
 // The same, back: p becomes the gradients of both products, d (gradients of the states after) those of the states
 // before, the recurrent product apart. output_gradient (H,) is added to the one of h; null for none. scratch: of Hp
-// numbers, as many as the cell asks for.
+// numbers, as many as the cell asks for. Units as above.
 template <class T, class Cell>
 void step_backward(const Shape<T, Cell>& s, T* p, const T* const* before, T* const* d, const T* output_gradient,
-                   const T* own, T* own_gradient, [[maybe_unused]] T* scratch) {
+                   const T* own, T* own_gradient, [[maybe_unused]] T* scratch, int64_t from, int64_t to) {
   constexpr int L = lanes<T>;
   if constexpr (Cell::whole_rows) {
     for (int64_t u = 0; output_gradient && u < s.Hp; u += L)
       store(d[0] + u, load(d[0] + u) + load_some(output_gradient + u, int(std::min<int64_t>(L, s.H - u))));
     Cell::template backward<T>(Row<T>{s.H, s.Hp, p, before, nullptr, d, own, own_gradient}, scratch);
   } else {
-    for (int64_t u = 0; u < s.Hp; u += L) {
+    for (int64_t u = from; u < to; u += L) {
       const int some = int(std::min<int64_t>(L, s.H - u));
       V<T> row[Cell::columns], was[Cell::states], grad[Cell::states], mine[Cell::own + 1], of_mine[Cell::own + 1];
       for (int c = 0; c < Cell::columns; c++) row[c] = load(p + c * s.Hp + u);

@@ -2,7 +2,7 @@
 // threads, and each sum runs over the slots in their order, so that nothing depends on the number of threads but
 // through the plan. Legend: m columns of the left factor, n of the right; k slots.
 #pragma once
-#include "recurrence.h"
+#include "team.h"
 
 namespace storyline::STORYLINE_TARGET {
 
@@ -12,8 +12,8 @@ inline constexpr int64_t columns_a_share = 120;   // of the left factor; a multi
 // Walks all slots in their order.
 template <class T, class Cell> class Cursor {
  public:
-  explicit Cursor(const std::vector<Worker<T, Cell>>& workers) : workers_(workers) { settle(); }
-  const Worker<T, Cell>& worker() const { return workers_[worker_]; }
+  explicit Cursor(const std::vector<TeamWorker<T, Cell>>& workers) : workers_(workers) { settle(); }
+  const TeamWorker<T, Cell>& worker() const { return workers_[worker_]; }
   int64_t step() const { return step_; }
   int64_t row() const { return row_; }
   void next() {
@@ -24,7 +24,7 @@ template <class T, class Cell> class Cursor {
   void settle() {
     while (worker_ < workers_.size() && step_ == worker().part().steps()) worker_++, step_ = 0;
   }
-  const std::vector<Worker<T, Cell>>& workers_;
+  const std::vector<TeamWorker<T, Cell>>& workers_;
   size_t worker_ = 0;
   int64_t step_ = 0, row_ = 0;
 };
@@ -62,7 +62,7 @@ template <class T> void pack_columns(const T* from, int64_t columns, int64_t k, 
 // c (columns, all panels) = sum over slots of left[slot][m] right(slot)[n]; left rows lie one after another. Leaves in
 // `sums` the sums of the left columns. Both are added up by blocks of slots, see add_up.
 template <class T, class Cell, class First, class Second>
-void sum_over_slots(const std::vector<Worker<T, Cell>>& workers, int64_t slots, const T* left, int64_t left_stride,
+void sum_over_slots(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slots, const T* left, int64_t left_stride,
                     int64_t columns, const First& first, const Second& second, T* c, T* sums, Scratch& scratch) {
   constexpr int64_t W = panel_width<T>;
   const int64_t panels = first.panels() + second.panels(), padded = panels * W, tiled = round_up(columns, rows_a_tile);
@@ -99,7 +99,7 @@ void sum_over_slots(const std::vector<Worker<T, Cell>>& workers, int64_t slots, 
 // The gradients of one weight, or of two that stand before the same columns `gates` of the left factor. Called by the
 // whole team.
 template <class T, class Cell, class First, class Second>
-void weight_gradient(const std::vector<Worker<T, Cell>>& workers, int64_t slots, const T* left, int64_t left_stride,
+void weight_gradient(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slots, const T* left, int64_t left_stride,
                      int64_t H, int64_t Hp, const int* gates, int count, const First& first, const Second& second) {
   if (!first.weight && !first.bias && !second.weight && !second.bias) return;
   const int64_t columns = count * Hp, shares = (columns + columns_a_share - 1) / columns_a_share;

@@ -1,1 +1,1 @@
-"""The native kernels on random cases, against the reference scan: `python -m benchmarks.kernels random`."""
+"""The kernels on random cases against the reference scan, and on very long sequences, as commands."""

@@ -18,9 +18,7 @@ PREFIX = "storyline-"
 def ours(problem: Problem) -> dict[str, Callable[[], Implementation]]:
     """By name, the default first. The reference is a definition, timed only where it is the default."""
     if problem.case.work == "step":
-        steps = {f"{PREFIX}step": partial(_step, problem)}
-        streams = hasattr(layer(problem.case, "auto"), "stream")
-        return {f"{PREFIX}stream": partial(_stream, problem), **steps} if streams else steps
+        return {f"{PREFIX}stream": partial(_stream, problem), f"{PREFIX}step": partial(_step, problem)}
     default = _default_backend(problem)
     names = dict.fromkeys([default, *(name for name in BACKENDS if name != "reference")])
     return {f"{PREFIX}{name}": partial(_layer, problem, name) for name in names}

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from benchmarks.readme import README, pairs
 from benchmarks.speed import measure as speed
 from benchmarks.speed.__main__ import main
@@ -122,16 +121,7 @@ def test_a_new_backend_of_ours_is_timed_without_being_named(monkeypatch: pytest.
     assert "storyline-cpu2" in pairs(str(row["medians"]))
 
 
-def test_a_stream_is_what_a_step_means_once_layers_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stream:
-        def __init__(self, lstm: storyline.LSTM) -> None:
-            self.lstm, self.state = lstm, None
-
-        def step(self, x: torch.Tensor) -> torch.Tensor:
-            output, self.state = self.lstm.step(x, self.state)
-            return output
-
-    monkeypatch.setattr(storyline.LSTM, "stream", lambda self: Stream(self), raising=False)
+def test_a_stream_is_what_a_step_means() -> None:
     row = measure(CASES["lstm-step-h64"], 1, tiny=True, without=COMPILED)
     assert row["ours"] == "storyline-stream"
     assert "storyline-step" in pairs(str(row["medians"]))

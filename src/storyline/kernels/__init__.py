@@ -1,7 +1,10 @@
 """The scan of `storyline.cells`, made fast: which backend serves a call, and the backends."""
 
 from storyline.kernels.backend import BACKENDS, choose_backend, recurrence
+from storyline.kernels.checkpointed import checkpointed
+from storyline.kernels.cpu import why_not_cpu
 from storyline.kernels.fused import fused, fused_stack
+from storyline.kernels.native_stream import native_stream, round_to_bfloat16
 from storyline.kernels.ragged import Ragged, reverse_resets
 from storyline.kernels.reference import reference
 from storyline.kernels.transforms import values_of
@@ -12,11 +15,15 @@ __all__ = [
     "Ragged",
     "Recurrence",
     "Weights",
+    "checkpointed",
     "choose_backend",
     "fused",
     "fused_stack",
+    "native_stream",
     "recurrence",
     "reference",
     "reverse_resets",
+    "round_to_bfloat16",
     "values_of",
+    "why_not_cpu",
 ]

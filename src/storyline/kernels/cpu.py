@@ -1,6 +1,7 @@
 """The cpu backend: the native kernels of `csrc/`, with their derivative.
 
-Rows of any length, resets and reading backwards are the normal case there; no padding is computed.
+Rows of any length, resets and reading backwards are the normal case there; no padding is computed. What is large,
+outputs too, comes from `pool`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from storyline.cells import CELLS, Noise
-from storyline.kernels import native
+from storyline.kernels import native, pool
 from storyline.kernels.arguments import check_lengths
 
 # Below this many multiply-adds a second thread costs more to wake than it saves.
@@ -101,7 +101,7 @@ class Call:
         """Output, last states, and what the backward pass needs, if it is to be kept."""
         if self.lengths is not None:
             check_lengths(self.lengths, self.time)
-        output = self.input.new_empty(self.time, self.batch, self.output_size)
+        output = pool.empty(self.input, self.time, self.batch, self.output_size)
         last = [self.input.new_empty(self.batch, each.shape[1]) for each in self.state]
         kept = self._room() if keep else []
         _function("forward", self.input)(self._described(output, last, kept))
@@ -154,7 +154,7 @@ class Call:
             hidden if self.projected else 0,
             max(hidden, padded(self.output_size)) if self.mask is not None else 0,
         )
-        return [self.input.new_empty(self.time * self.batch * width) for width in widths]
+        return [pool.empty(self.input, self.time * self.batch * width) for width in widths]
 
     def _addresses(self, weights: Sequence[Tensor]) -> tuple[int, ...]:
         """weight_ih, weight_hh, bias_ih, bias_hh, weight_hr; 0 for what is not there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -27,8 +28,28 @@ class Weights:
 
     def as_list(self) -> list[Tensor]:
         """Those that torch's fused operators take and that are there, in the operators' order."""
-        all_ = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.weight_hr)
-        return [each for each in all_ if each is not None]
+        return [each for each in self._shared() if each is not None]
+
+    def every(self) -> list[Tensor]:
+        """All that are there, the cell's own last; `of` puts them together again."""
+        return [*self.as_list(), *self.own]
+
+    def given(self) -> tuple[bool, ...]:
+        """Which of the five that a cell shares with others are there."""
+        return tuple(each is not None for each in self._shared())
+
+    @classmethod
+    def of(cls, given: tuple[bool, ...], tensors: Sequence[Tensor]) -> Weights:
+        """The weights whose `given()` and `every()` these are."""
+        left = iter(tensors)
+        weight_ih, weight_hh, *others = [next(left) if there else None for there in given]
+        assert weight_ih is not None
+        assert weight_hh is not None
+        bias_ih, bias_hh, weight_hr = others
+        return cls(weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, tuple(left))
+
+    def _shared(self) -> tuple[Tensor | None, ...]:
+        return (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.weight_hr)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from storyline.layers.probe import MemoryProbe
 from storyline.layers.recurrent import Recurrent, State
 from storyline.layers.rnn import GRU, LSTM, RNN
 from storyline.layers.slstm import SLSTM
+from storyline.layers.stream import Stream
 from storyline.layers.trace import Trace
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Recurrent",
     "SampledHead",
     "State",
+    "Stream",
     "Swap",
     "TiedHead",
     "TokenEmbedding",

@@ -32,6 +32,15 @@ def check_input(input: Any, input_size: int, weight: Tensor, batch_first: bool) 
         raise ValueError(f"input {tuple(input.shape)} is empty; it needs at least one sequence and one step")
 
 
+def check_every(every: Any) -> int | None:
+    """checkpoint_every as given: None, or 1 or more steps."""
+    if every is None or (isinstance(every, int) and not isinstance(every, bool) and every >= 1):
+        return every
+    raise ValueError(
+        f"checkpoint_every is {every!r}; it must be a whole number of steps, 1 or more, or None to keep every step"
+    )
+
+
 def check_lengths(
     lengths: Tensor | Sequence[int] | int | None, batch: int | None, time: int
 ) -> Tensor | None:

@@ -60,6 +60,7 @@ class CellStack(Recurrent):
         recurrent_dropout: float = 0.0,
         learn_initial_state: bool = False,
         backend: str = "auto",
+        checkpoint_every: int | None = None,
     ) -> None:
         check_cell(cell)
         super().__init__(
@@ -77,6 +78,7 @@ class CellStack(Recurrent):
             recurrent_dropout=recurrent_dropout,
             learn_initial_state=learn_initial_state,
             backend=backend,
+            checkpoint_every=checkpoint_every,
             variant=f", cell={cell.name}",
         )
 

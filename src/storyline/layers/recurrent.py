@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -17,11 +18,12 @@ from storyline.kernels import (
     Ragged,
     Recurrence,
     Weights,
+    checkpointed,
     choose_backend,
     fused_stack,
     recurrence,
 )
-from storyline.layers.arguments import check_input, check_lengths, check_resets, check_state
+from storyline.layers.arguments import check_every, check_input, check_lengths, check_resets, check_state
 from storyline.layers.initialisation import check_remember, remember_steps, stretch_steps
 from storyline.layers.noise import NoiseRates
 from storyline.layers.parameters import (
@@ -32,6 +34,7 @@ from storyline.layers.parameters import (
     suffixes,
     weights_of,
 )
+from storyline.layers.stream import Stream, stream_of
 from storyline.layers.trace import collect_trace
 
 State: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -47,8 +50,16 @@ class Recurrent(nn.RNNBase, ABC):
     remember: initialise the layer to hold a state for about this many steps, 3 or more (see
         `initialisation.remember_steps`); None starts as torch.nn does, with the same numbers for one seed.
     learn_initial_state: make the state before the first step, zeros in torch.nn, a parameter of the layer.
-    backend: "auto", "torch" (fused operators), "triton" (our own kernels for GPUs) or "reference" (the plain
-        loop); see `last_backend`.
+    backend: "auto", "cpu" (the native kernels), "torch" (fused operators), "triton" (our own kernels for GPUs) or
+        "reference" (the plain loop); see `last_backend`.
+    checkpoint_every: for very long sequences: where gradients are wanted, keep the state every so many steps and
+        compute the steps between once more on the way back; None keeps all. Costs a third of the time or so. The
+        gradients are those of the plain run; those of weights are summed piece by piece, and differ by
+        rounding: in the last bits, and over a million steps of float32 in the fourth digit, where the pieces are
+        the more exact. What remains in memory: input and output of each layer and direction, their gradients, the
+        masks of dropout and zoneout, a state for each piece, and all that one piece of `checkpoint_every` steps
+        needs; about sqrt(time) is a good choice. A trace holds every state, so return_trace=True saves nothing;
+        nor does a second derivative. Raises ValueError under the transforms of torch.func.
 
     Noise is drawn from torch's global generator, anew for every forward pass, so for every chunk too.
     `last_backend` is (name, reason) of the last forward pass, None before the first.
@@ -70,6 +81,7 @@ class Recurrent(nn.RNNBase, ABC):
         remember: int | None = None,
         learn_initial_state: bool,
         backend: str,
+        checkpoint_every: int | None = None,
         variant: str = "",
         **arguments: Any,
     ) -> None:
@@ -80,6 +92,7 @@ class Recurrent(nn.RNNBase, ABC):
             raise ValueError(f"bias is False, but {cell.name} cannot do without its bias; take bias=True")
         # Before torch's constructor, because that draws the weights.
         self.cell, self.remember, self.backend, self.variant = cell, remember, backend, variant
+        self.checkpoint_every = check_every(checkpoint_every)
         self.rates = NoiseRates.checked(cell, recurrent_dropout, zoneout)
         self.learn_initial_state = learn_initial_state
         self.last_backend = None
@@ -172,12 +185,13 @@ class Recurrent(nn.RNNBase, ABC):
         )
 
         trace: dict[str, Recurrence] = {}
-        if self.last_backend[0] == "torch" and ends is None and cut is None:
+        every = None if return_trace else self.checkpoint_every
+        if self.last_backend[0] == "torch" and ends is None and cut is None and every is None:
             output, last = self._dense(time_first, state)
         else:
             ragged = None if ends is None else Ragged(ends.to(input.device, non_blocking=True), time)
             cut = None if cut is None else cut.to(input.device)
-            output, last = self._layer_by_layer(time_first, state, ragged, cut, trace)
+            output, last = self._layer_by_layer(time_first, state, ragged, cut, trace, every)
 
         output = output.transpose(0, 1) if batch_first else output if batched else output.squeeze(1)
         if not batched:
@@ -223,6 +237,17 @@ class Recurrent(nn.RNNBase, ABC):
         stacked = tuple(torch.stack(each) for each in zip(*after, strict=True))
         return output, stacked if len(stacked) > 1 else stacked[0]
 
+    def stream(self, batch: int = 1, *, weights: torch.dtype | None = None) -> Stream:
+        """A `Stream`: an object that keeps the state of `batch` sequences and reads them step by step, fast.
+
+        It holds a copy of the weights and computes as the layer does after eval().
+        weights: torch.bfloat16 rounds the matrices of a float32 layer to it, to within 1 part in 256 each, and
+            keeps them in half the memory; sums stay float32. None: as they are.
+        Raises ValueError for a bidirectional layer, and where the layer was built with backend="cpu" and that
+        cannot serve.
+        """
+        return stream_of(self, batch, weights)
+
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step: zeros, or what was learned; shaped as `hx` of `forward`."""
         state = self._fresh(batch_size)
@@ -235,7 +260,9 @@ class Recurrent(nn.RNNBase, ABC):
             text += f", remember={self.remember}"
         if self.learn_initial_state:
             text += ", learn_initial_state=True"
-        return text if self.backend == "auto" else f"{text}, backend={self.backend!r}"
+        if self.backend != "auto":
+            text += f", backend={self.backend!r}"
+        return text if self.checkpoint_every is None else f"{text}, checkpoint_every={self.checkpoint_every}"
 
     @property
     def _directions(self) -> int:
@@ -295,9 +322,11 @@ class Recurrent(nn.RNNBase, ABC):
         ragged: Ragged | None,
         resets: Tensor | None,
         trace: dict[str, Recurrence],
+        every: int | None,
     ) -> tuple[Tensor, CellState]:
         """The stack, one layer and one direction at a time; leaves what the backend can trace in `trace`."""
         assert self.last_backend is not None
+        run = recurrence if every is None else partial(checkpointed, every)
         fresh = self._fresh(input.shape[1])
         outputs: list[Tensor] = []
         last: list[CellState] = []
@@ -305,14 +334,19 @@ class Recurrent(nn.RNNBase, ABC):
         below = input if ragged is None or native else ragged.clear(input)
         for index, layer, reverse, weights in self._parts():
             if layer > 0 and not reverse:
-                below = functional.dropout(torch.cat(outputs, dim=-1), self.dropout, self.training)
+                below = functional.dropout(_join(outputs), self.dropout, self.training)
                 outputs = []
             initial, new = (tuple(each[index] for each in states) for states in (state, fresh))
-            done = recurrence(
+            done = run(
                 self.last_backend[0], self.cell, weights, below, initial, new, ragged, resets,
                 reverse=reverse, noise=self._noise(*below.shape[:2]),
             )  # fmt: skip
             outputs.append(done.output)
             last.append(done.state)
             trace[suffix(layer, reverse)] = done
-        return torch.cat(outputs, dim=-1), tuple(torch.stack(each) for each in zip(*last, strict=True))
+        return _join(outputs), tuple(torch.stack(each) for each in zip(*last, strict=True))
+
+
+def _join(outputs: Sequence[Tensor]) -> Tensor:
+    """The directions side by side; one alone is not copied."""
+    return torch.cat(list(outputs), dim=-1) if len(outputs) > 1 else outputs[0]

@@ -61,6 +61,7 @@ class RNN(Recurrent):
         remember: int | None = None,
         learn_initial_state: bool = False,
         backend: str = "auto",
+        checkpoint_every: int | None = None,
     ) -> None:
         cells = {"tanh": rnn_tanh, "relu": rnn_relu}
         if nonlinearity not in cells:
@@ -82,6 +83,7 @@ class RNN(Recurrent):
             remember=remember,
             learn_initial_state=learn_initial_state,
             backend=backend,
+            checkpoint_every=checkpoint_every,
         )
 
 
@@ -126,6 +128,7 @@ class LSTM(Recurrent):
         remember: int | None = None,
         learn_initial_state: bool = False,
         backend: str = "auto",
+        checkpoint_every: int | None = None,
     ) -> None:
         variants = {"peepholes": peepholes, "coupled_gates": coupled_gates, "layer_norm": layer_norm}
         name, cell = _variant(lstm, _LSTM_VARIANTS, variants)
@@ -146,6 +149,7 @@ class LSTM(Recurrent):
             remember=remember,
             learn_initial_state=learn_initial_state,
             backend=backend,
+            checkpoint_every=checkpoint_every,
             variant=name,
         )
 
@@ -181,6 +185,7 @@ class GRU(Recurrent):
         remember: int | None = None,
         learn_initial_state: bool = False,
         backend: str = "auto",
+        checkpoint_every: int | None = None,
     ) -> None:
         name, cell = _variant(gru, _GRU_VARIANTS, {"layer_norm": layer_norm})
         super().__init__(
@@ -199,5 +204,6 @@ class GRU(Recurrent):
             remember=remember,
             learn_initial_state=learn_initial_state,
             backend=backend,
+            checkpoint_every=checkpoint_every,
             variant=name,
         )

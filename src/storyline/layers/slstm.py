@@ -46,6 +46,7 @@ class SLSTM(Recurrent):
         remember: int | None = None,
         learn_initial_state: bool = False,
         backend: str = "auto",
+        checkpoint_every: int | None = None,
     ) -> None:
         if isinstance(num_heads, bool) or not isinstance(num_heads, int) or num_heads < 1:
             raise ValueError(f"num_heads is {num_heads!r}; it must be a whole number, 1 or more")
@@ -64,5 +65,6 @@ class SLSTM(Recurrent):
             remember=remember,
             learn_initial_state=learn_initial_state,
             backend=backend,
+            checkpoint_every=checkpoint_every,
             variant=f", num_heads={num_heads}",
         )
