@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Thread counts are set explicitly: OpenMP oversubscription costs twenty times the run.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test check bench bench-speed clean help
+.PHONY: demo test check bench bench-speed sanitize clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -29,8 +29,15 @@ bench-speed: $(VENV)/.bench  ## the recurrence beside torch, onnxruntime and JAX
 	$(BIN)/python -m benchmarks.speed all
 	$(BIN)/python -m benchmarks.speed readme
 
+# Shapes a target and cell; needs CMake and a compiler, but neither Python nor torch.
+SHAPES ?= 8
+sanitize:        ## the native kernels under the address and undefined-behaviour sanitizers, every target that runs here
+	cmake -S . -B build/sanitize -DSTORYLINE_SANITIZE=ON
+	cmake --build build/sanitize -j2
+	build/sanitize/sanitize $(SHAPES)
+
 clean:           ## remove the environment and what the tools left behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build/sanitize
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
