@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Thread counts are set explicitly: OpenMP oversubscription costs twenty times the run.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test check bench bench-speed sanitize clean help
+.PHONY: demo test check bench bench-speed sanitize wheel clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -28,6 +28,9 @@ bench: $(VENV)/.developer  ## every benchmark of the README, three seeds each (h
 bench-speed: $(VENV)/.bench  ## the recurrence beside torch, onnxruntime and JAX on an idle machine (an hour); README's table
 	$(BIN)/python -m benchmarks.speed all
 	$(BIN)/python -m benchmarks.speed readme
+
+wheel: $(VENV)/bin/python  ## a wheel for this machine's kind, with the native kernels, in dist/
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 
 # Shapes a target and cell; needs CMake and a compiler, but neither Python nor torch.
 SHAPES ?= 8
