@@ -113,8 +113,8 @@ def _pixels(core: str, short: str, model: str, more: dict[str, Any]) -> Benchmar
         data=(),
         title=f"handwritten digits, 64 pixels one a step: {core}",
         metric="held-out accuracy, %",
-        must=96.0,
-        aim=98.0,
+        must=96.0 if core == "LSTM" else None,  # the RNN stands beside it, and owes nothing
+        aim=98.0 if core == "LSTM" else None,
         higher_is_better=True,
         baselines=pixel_baseline,
         run=lambda seed, tiny: pixels(PIXELS | more, seed, tiny),
