@@ -142,8 +142,10 @@ def _runs(code: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_does_not_wait_for_a_lock_of_its_parent() -> None:
+    # On one thread: torch's own fill_ would wait for ever in the child, for threads that a fork does not take along.
     _runs("""
 import os, torch
+torch.set_num_threads(1)
 from storyline.kernels import pool
 like = torch.empty(0)
 mine = pool.empty(like, 1 << 20).fill_(1)
