@@ -47,12 +47,16 @@ $(VENV)/bin/python:
 	  || { echo "Storyline needs Python 3.11 or later; this is $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.storyline: $(VENV)/bin/python pyproject.toml constraints.txt
+NATIVE := CMakeLists.txt $(wildcard csrc/*.h csrc/*.cpp csrc/cells/*.h)
+
+$(VENV)/.storyline: $(VENV)/bin/python pyproject.toml constraints.txt $(NATIVE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(BIN)/python -c 'from storyline.kernels import native; print(native.missing or f"native kernels: {native.target()}")'
 	@touch $@
 
-$(VENV)/.developer: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.developer: $(VENV)/bin/python pyproject.toml constraints.txt $(NATIVE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
+	@$(BIN)/python -c 'from storyline.kernels import native; print(native.missing or f"native kernels: {native.target()}")'
 	@touch $@ $(VENV)/.storyline
 
 $(VENV)/.bench: $(VENV)/.developer
