@@ -1,4 +1,4 @@
-// Python's door: addresses and strides come in as integers, checked by src/storyline/kernels/cpu.py, and the engine of
+// Python's door: addresses and strides come in as integers, checked by src/storyline/kernels/native_call.py, and the engine of
 // the widest target that this machine runs is picked. Built without torch and without an OpenMP runtime of its own:
 // the symbols of OpenMP are those that torch has loaded, so that both share one pool of threads.
 #include <nanobind/nanobind.h>
@@ -124,10 +124,10 @@ template <class T> const Pass<T>& pass(int cell);
 template <> const Pass<float>& pass(int cell) { return engine->of_float.of[cell]; }
 template <> const Pass<double>& pass(int cell) { return engine->of_double.of[cell]; }
 
-template <class T> void forward(const Call& call) {
+template <class T> int forward(const Call& call) {
   const Problem<T> p = problem<T>(call);
   nb::gil_scoped_release release;
-  pass<T>(call.cell).forward(p);
+  return pass<T>(call.cell).forward(p);
 }
 
 struct GradientCall {
@@ -170,7 +170,7 @@ template <class To, class From> To made_of(From&& from) {
 }
 
 template <class T> void passes(nb::module_& m, const char* forward_name, const char* backward_name) {
-  m.def(forward_name, [](CallOf call) { forward<T>(made_of<Call>(std::move(call))); });
+  m.def(forward_name, [](CallOf call) { return forward<T>(made_of<Call>(std::move(call))); });
   m.def(backward_name, [](CallOf call, GradientOf gradient) {
     backward<T>(made_of<Call>(std::move(call)), made_of<GradientCall>(std::move(gradient)));
   });

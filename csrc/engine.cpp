@@ -19,7 +19,7 @@ namespace storyline::STORYLINE_TARGET {
 template <class T, class Cell> class Engine {
  public:
   Engine(const Problem<T>& problem, const Gradients<T>* gradients)
-      : p_(problem), g_(gradients), s_(problem), together_(splits_units<T, Cell>(problem)),
+      : p_(problem), g_(gradients), s_(problem), together_(splits_units<T, Cell>(problem) && (!gradients || problem.parts == 1)),
         plan_(problem.time, problem.batch, problem.lengths, together_ ? 1 : problem.parts) {
     static thread_local Scratch scratch;
     const bool back = gradients, projected = problem.weight_hr;
@@ -55,7 +55,7 @@ template <class T, class Cell> class Engine {
     if (together_) workers_[0].share(shared, back);
   }
 
-  void forward() {
+  int forward() {
     Barrier barrier;
 #pragma omp parallel num_threads(p_.threads) if (p_.threads > 1)
     {
@@ -78,6 +78,7 @@ template <class T, class Cell> class Engine {
         for (size_t i = 0; i < workers_.size(); i++) workers_[i].Worker<T, Cell>::forward();
       }
     }
+    return int(plan_.parts.size());
   }
 
   void backward() {
@@ -173,7 +174,7 @@ template <class T, class Cell> class Engine {
   std::vector<TeamWorker<T, Cell>> workers_;
 };
 
-template <class T, class Cell> void forward(const Problem<T>& p) { Engine<T, Cell>(p, nullptr).forward(); }
+template <class T, class Cell> int forward(const Problem<T>& p) { return Engine<T, Cell>(p, nullptr).forward(); }
 template <class T, class Cell> void backward(const Problem<T>& p, const Gradients<T>& g) {
   Engine<T, Cell>(p, &g).backward();
 }

@@ -22,7 +22,7 @@ inline constexpr const char* cell_names[] = {"rnn_tanh",        "rnn_relu", "lst
 inline constexpr int cell_count = sizeof(cell_names) / sizeof(*cell_names);
 
 template <class T> struct Pass {
-  void (*forward)(const Problem<T>&);
+  int (*forward)(const Problem<T>&);  // returns the number of parts, which the way back must be told
   void (*backward)(const Problem<T>&, const Gradients<T>&);
   // Of these layers, each with its initial state as one row; zoneout: a rate a state, or empty; half: bfloat16 weights.
   std::unique_ptr<AnyStream> (*stream)(const std::vector<Problem<T>>&, const std::vector<double>& zoneout, bool half);

@@ -1,5 +1,5 @@
 // What Python hands over: one layer in one direction, as addresses and strides. All checks were made there
-// (src/storyline/kernels/cpu.py). Legend: T time, B batch, I input size, H hidden size, S size of h (H, or the
+// (src/storyline/kernels/arguments.py and native_call.py). Legend: T time, B batch, I input size, H hidden size, S size of h (H, or the
 // projection's); strides count numbers, not bytes.
 #pragma once
 #include <cstdint>
@@ -27,7 +27,7 @@ template <class T> struct Rows {
 template <class T> struct Problem {
   int64_t time, batch, input_size, hidden_size, output_size;  // output_size: of h
   bool reverse;                                               // read each row from its last step to its first
-  int parts;                                                  // how many shares the batch is split into
+  int parts;                                                  // how many shares the batch is split into; both ways the same
   int threads;
   const int64_t* lengths;                                     // (batch,) or null
   Sequence<const uint8_t> resets;                             // (time, batch, 1) or null

@@ -239,20 +239,19 @@ template <class T, class Cell> class Worker {
 
   // The input's share of the preactivations of all steps of a block, biases included.
   void input_product(int64_t from, int64_t to, T* gates, const T** a, T** c) {
-    const int64_t slots = input_rows(from, to, gates, a, c);
+    const int64_t slots = input_rows(from, to, gates, a, c, 0, s_.Hp);
     product<T>(slots, s_.input_width(), s_.I, a, packed_.ih, c, Start::bias, packed_.bias);
   }
-  // Its rows; returns their number. Columns that the recurrent product alone writes start as the bias.
-  int64_t input_rows(int64_t from, int64_t to, T* gates, const T** a, T** c) const {
+  // Its rows; returns their number. Columns that the recurrent product alone writes start as the bias: units [u0, u1).
+  int64_t input_rows(int64_t from, int64_t to, T* gates, const T** a, T** c, int64_t u0, int64_t u1) const {
     int64_t k = 0;
     for (int64_t step = from; step < to; step++)
       for (int64_t r = 0; r < part_.active(step); r++, k++) {
         T* row = gates + k * s_.width;
         a[k] = input_of(step, r);
         c[k] = row + Cell::input_first * s_.Hp;
-        if constexpr (input_columns<Cell> < Cell::columns)
-          std::copy(packed_.bias + input_columns<Cell> * s_.Hp, packed_.bias + Cell::columns * s_.Hp,
-                    row + input_columns<Cell> * s_.Hp);
+        for (int column = input_columns<Cell>; column < Cell::columns; column++)
+          std::copy(packed_.bias + column * s_.Hp + u0, packed_.bias + column * s_.Hp + u1, row + column * s_.Hp + u0);
       }
     return k;
   }

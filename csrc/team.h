@@ -66,7 +66,7 @@ template <class T, class Cell> class TeamWorker : public Worker<T, Cell> {
     for (int64_t from = 0; from < part_.steps();) {
       const int64_t to = Base::block_end(from), base = part_.first[from];
       T* gates = p_.kept_gates ? p_.kept_gates + base * s_.width : block_;
-      const int64_t slots = Base::input_rows(from, to, gates, a.data(), c.data());
+      const int64_t slots = Base::input_rows(from, to, gates, a.data(), c.data(), split.from(), split.to());
       for (int gate = 0; gate < input_columns<Cell>; gate++)
         product<T>(slots, s_.input_width(), s_.I, a.data(), packed_.ih, c.data(), Start::bias, packed_.bias,
                    split.first + gate * split.panels, split.last + gate * split.panels);

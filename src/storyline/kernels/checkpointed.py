@@ -277,6 +277,8 @@ def _differentiable(
     given: Sequence[Tensor | None],
 ) -> list[Tensor | None]:  # fmt: skip
     """The gradients, themselves differentiable: with the graph of all steps, which a second derivative needs."""
+    # Aliases: one tensor may depend on another, or be the same, and what is wanted is the derivative by each alone.
+    tensors = [each.view_as(each) if each.requires_grad else each for each in tensors]
     output, state, _ = chunks.run(tensors, lengths, resets)
     return _gradients([output, *state], tensors, given, create_graph=True)
 

@@ -101,7 +101,9 @@ class Call:
         if self.lengths is not None:
             check_lengths(self.lengths, self.time)
         output, last, kept = self.results(keep=keep)
-        _function("forward", self.input)(self._described(output, last, kept))
+        parts = _function("forward", self.input)(self._described(output, last, kept))
+        if keep:
+            kept[-1].fill_(parts)
         return output, last, kept
 
     def results(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -132,7 +134,11 @@ class Call:
             self._addresses(of_weights),
             [each.data_ptr() for each in of_own],
         )
-        _function("backward", self.input)(self._described(output, [], kept), gradients)
+        if (
+            self.lengths is not None
+        ):  # once more, since they may share their memory with an array of the user's
+            check_lengths(self.lengths, self.time)
+        _function("backward", self.input)(self._described(output, [], kept, parts=int(kept[-1])), gradients)
         return [of_input, *of_state, *of_fresh, *of_weights, *of_own]
 
     def gradients(
@@ -150,7 +156,8 @@ class Call:
     def _room(self) -> list[Tensor]:
         """Memory for the rows of gates, the states beside h, h before its projection, h after its mask.
 
-        For the padding too, since memory that is never touched costs nothing.
+        For the padding too, since memory that is never touched costs nothing. And last for the number of parts, by
+        which what is kept is laid out: the threads may be others on the way back.
         """
         lanes = native.vector_bytes() // self.input.element_size()
 
@@ -164,7 +171,8 @@ class Call:
             hidden if self.projected else 0,
             max(hidden, padded(self.output_size)) if self.mask is not None else 0,
         )
-        return [pool.empty(self.input, self.time * self.batch * width) for width in widths]
+        rows = [pool.empty(self.input, self.time * self.batch * width) for width in widths]
+        return [*rows, self.input.new_empty(1, dtype=torch.int64)]
 
     def _addresses(self, weights: Sequence[Tensor]) -> tuple[int, ...]:
         """weight_ih, weight_hh, bias_ih, bias_hh, weight_hr; 0 for what is not there."""
@@ -172,15 +180,17 @@ class Call:
         biases = at[2:4] if len(at) > 3 else [0, 0]
         return (*at[:2], *biases, at[-1] if self.projected else 0)
 
-    def _described(self, output: Tensor, last: Sequence[Tensor], kept: Sequence[Tensor]) -> tuple[Any, ...]:
-        """In the order of the struct `Call` of csrc/bindings.cpp."""
+    def _described(
+        self, output: Tensor, last: Sequence[Tensor], kept: Sequence[Tensor], parts: int | None = None
+    ) -> tuple[Any, ...]:
+        """In the order of the struct `Call` of csrc/bindings.cpp. parts: of the way there; None on it."""
         work = self.time * self.batch * self._work_a_step
         threads = 1 if _forked or work < _WORTH_A_THREAD else torch.get_num_threads()
         return (
             self.number,
             (self.time, self.batch, self.input_size, self.hidden_size, self.output_size),
             self.reverse,
-            min(threads, self.batch),
+            min(threads, self.batch) if parts is None else parts,
             threads,
             0 if self.lengths is None else self.lengths.data_ptr(),
             _sequence(self.resets),
@@ -194,7 +204,7 @@ class Call:
             [each.data_ptr() for each in self.own],
             _rows(self.mask),
             [_sequence(each) for each in self.zoneout],
-            tuple(each.data_ptr() for each in kept) if kept else (0, 0, 0, 0),
+            tuple(each.data_ptr() for each in kept[:4]) if kept else (0, 0, 0, 0),
         )
 
 

@@ -23,7 +23,10 @@ def differentiable_backward(
     last_gradients: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """The gradients of all tensors, themselves differentiable: through the reference scan, since no kernel is."""
-    with torch.enable_grad():
+    # Autocast may be on by now; the way there has refused it.
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        # Aliases: one tensor may depend on another, or be the same, and what is wanted is the derivative by each alone.
+        tensors = [each.view_as(each) if each.requires_grad else each for each in tensors]
         done = on_reference(arguments, tensors)
         pairs = zip([done.output, *done.state], [output_gradient, *last_gradients], strict=True)
         given = [(result, gradient) for result, gradient in pairs if gradient is not None]

@@ -62,7 +62,8 @@ def check_lengths(
     batch = batch or 1
     if given.shape != (batch,):
         raise ValueError(f"lengths have shape {tuple(given.shape)}; they must be ({batch},), one a sequence")
-    given = given.to(torch.int64)
+    # A copy: what the way back reads must not change with an array of the user's.
+    given = given.to(torch.int64, copy=True)
     values = values_of(given)
     if values is None:
         fits = ((given >= 1) & (given <= time)).all()

@@ -345,12 +345,12 @@ class Recurrent(nn.RNNBase, ABC):
             outputs.append(done.output)
             last.append(done.state)
             trace[suffix(layer, reverse)] = done
-        if len(last) > 1:
-            return _join(outputs), tuple(torch.stack(each) for each in zip(*last, strict=True))
+        output = _join(outputs)
         # A copy where the backward pass or a trace reads the output, so that it may be written to in place.
-        (output,) = outputs
-        unread = every is not None or (native and not output.requires_grad)
+        unread = len(outputs) > 1 or every is not None or (native and not output.requires_grad)
         output = output if unread else output.clone()
+        if len(last) > 1:
+            return output, tuple(torch.stack(each) for each in zip(*last, strict=True))
         return output, tuple([each.unsqueeze(0) for each in last[0]])
 
 
