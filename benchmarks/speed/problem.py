@@ -78,7 +78,9 @@ class Problem:
 
     @property
     def row_steps(self) -> int:
-        """The steps of all rows, without the padding."""
+        """The steps of all rows that one sample times, without the padding."""
+        if self.case.work == "step":
+            return self.case.batch
         return self.case.time * self.case.batch if self.lengths is None else int(self.lengths.sum())
 
     def reference(self) -> Answer:
