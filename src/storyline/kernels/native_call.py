@@ -103,7 +103,7 @@ class Call:
         output, last, kept = self.results(keep=keep)
         parts = _function("forward", self.input)(self._described(output, last, kept))
         if keep:
-            kept[-1].fill_(parts)
+            kept[0][-1] = parts
         return output, last, kept
 
     def results(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -134,11 +134,11 @@ class Call:
             self._addresses(of_weights),
             [each.data_ptr() for each in of_own],
         )
-        if (
-            self.lengths is not None
-        ):  # once more, since they may share their memory with an array of the user's
+        if self.lengths is not None:  # once more: they may share their memory with an array of the user's
             check_lengths(self.lengths, self.time)
-        _function("backward", self.input)(self._described(output, [], kept, parts=int(kept[-1])), gradients)
+        _function("backward", self.input)(
+            self._described(output, [], kept, parts=int(kept[0][-1])), gradients
+        )
         return [of_input, *of_state, *of_fresh, *of_weights, *of_own]
 
     def gradients(
@@ -156,8 +156,8 @@ class Call:
     def _room(self) -> list[Tensor]:
         """Memory for the rows of gates, the states beside h, h before its projection, h after its mask.
 
-        For the padding too, since memory that is never touched costs nothing. And last for the number of parts, by
-        which what is kept is laid out: the threads may be others on the way back.
+        For the padding too, since memory that is never touched costs nothing. Behind the gates
+        stands the number of parts, by which all is laid out: the threads may be others on the way back.
         """
         lanes = native.vector_bytes() // self.input.element_size()
 
@@ -171,8 +171,8 @@ class Call:
             hidden if self.projected else 0,
             max(hidden, padded(self.output_size)) if self.mask is not None else 0,
         )
-        rows = [pool.empty(self.input, self.time * self.batch * width) for width in widths]
-        return [*rows, self.input.new_empty(1, dtype=torch.int64)]
+        slots = self.time * self.batch
+        return [pool.empty(self.input, slots * width + (i == 0)) for i, width in enumerate(widths)]
 
     def _addresses(self, weights: Sequence[Tensor]) -> tuple[int, ...]:
         """weight_ih, weight_hh, bias_ih, bias_hh, weight_hr; 0 for what is not there."""
@@ -204,7 +204,7 @@ class Call:
             [each.data_ptr() for each in self.own],
             _rows(self.mask),
             [_sequence(each) for each in self.zoneout],
-            tuple(each.data_ptr() for each in kept[:4]) if kept else (0, 0, 0, 0),
+            tuple(each.data_ptr() for each in kept) if kept else (0, 0, 0, 0),
         )
 
 
