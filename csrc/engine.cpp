@@ -20,7 +20,8 @@ template <class T, class Cell> class Engine {
  public:
   Engine(const Problem<T>& problem, const Gradients<T>* gradients)
       : p_(problem), g_(gradients), s_(problem), together_(splits_units<T, Cell>(problem) && (!gradients || problem.parts == 1)),
-        plan_(problem.time, problem.batch, problem.lengths, together_ ? 1 : problem.parts) {
+        plan_(problem.time, problem.batch, problem.lengths, together_ ? 1 : problem.parts),
+        threads_(together_ ? problem.threads : std::min(problem.threads, problem.parts)) {
     static thread_local Scratch scratch;
     const bool back = gradients, projected = problem.weight_hr;
     const int64_t wide = std::max({s_.width, s_.S, s_.H}) + panel_width<T>, own = Cell::own * s_.Hp;
@@ -57,7 +58,7 @@ template <class T, class Cell> class Engine {
 
   int forward() {
     Barrier barrier;
-#pragma omp parallel num_threads(p_.threads) if (p_.threads > 1)
+#pragma omp parallel num_threads(threads_) if (threads_ > 1)
     {
       FlushDenormals flush;
       barrier.of(omp_get_num_threads());
@@ -83,7 +84,7 @@ template <class T, class Cell> class Engine {
 
   void backward() {
     Barrier barrier;
-#pragma omp parallel num_threads(p_.threads) if (p_.threads > 1)
+#pragma omp parallel num_threads(threads_) if (threads_ > 1)
     {
       FlushDenormals flush;
       barrier.of(omp_get_num_threads());
@@ -169,6 +170,7 @@ template <class T, class Cell> class Engine {
   const Shape<T, Cell> s_;
   const bool together_;  // whether all threads work on the same rows
   const Plan plan_;
+  const int threads_;  // one that has no part would only be waited for
   Packed<T> packed_;
   T *raw_gradients_, *own_gradients_;
   std::vector<TeamWorker<T, Cell>> workers_;
