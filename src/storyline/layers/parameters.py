@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from storyline.cells import Cell
 from storyline.kernels import Weights
@@ -28,10 +28,16 @@ def suffixes(module: nn.RNNBase) -> list[str]:
 
 def weights_of(module: nn.RNNBase, cell: Cell, end: str) -> Weights:
     """The parameters of the layer and direction with this suffix."""
-    # What is not there is dear to ask for.
+    held = module._parameters  # an attribute of a module costs ten times a look into its dictionary
+
+    def of(name: str) -> Tensor | None:
+        name += end
+        # What another module computes from parameters of its own is no parameter.
+        return held[name] if name in held else getattr(module, name, None)
+
     names = SHARED if module.proj_size else SHARED[:-1]
-    shared = {name: getattr(module, name + end, None) for name in names}
-    return Weights(**shared, own=tuple(getattr(module, each.name + end) for each in cell.parameters))  # type: ignore[arg-type]
+    own = tuple([getattr(module, each.name + end) for each in cell.parameters])
+    return Weights(*[of(name) for name in names], own=own)  # type: ignore[arg-type, misc]
 
 
 def shape_parameters(module: nn.RNNBase, cell: Cell) -> None:

@@ -172,7 +172,7 @@ class Recurrent(nn.RNNBase, ABC):
         cut = check_resets(resets, batch if batched else None, time, batch_first)
         ends = check_lengths(lengths, batch if batched else None, time)
         state = self._state(hx, batch, batched)
-        self.last_backend = choose_backend(
+        backend = choose_backend(
             self.backend,
             self.cell,
             device=input.device,
@@ -183,10 +183,12 @@ class Recurrent(nn.RNNBase, ABC):
             resets=cut is not None,
             projected=self.proj_size > 0,
         )
+        # Not by an assignment, for which a module of torch.nn takes as long as a short call does here.
+        self.__dict__["last_backend"] = backend
 
         trace: dict[str, Recurrence] = {}
         every = None if return_trace else self.checkpoint_every
-        if self.last_backend[0] == "torch" and ends is None and cut is None and every is None:
+        if backend[0] == "torch" and ends is None and cut is None and every is None:
             output, last = self._dense(time_first, state)
         else:
             ragged = None if ends is None else Ragged(ends.to(input.device, non_blocking=True), time)
@@ -289,7 +291,8 @@ class Recurrent(nn.RNNBase, ABC):
 
     def _fresh(self, batch: int) -> CellState:
         if not self.learn_initial_state:
-            return tuple(self.weight_ih_l0.new_zeros(self._rows, batch, size) for size in self._state_sizes)
+            weight, rows = self.weight_ih_l0, self._rows
+            return tuple([weight.new_zeros(rows, batch, size) for size in self._state_sizes])
         return tuple(
             self.weight_ih_l0.new_full((self._rows, batch, size), self.unlearned[name])
             if name in self.unlearned
