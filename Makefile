@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Thread counts are set explicitly: OpenMP oversubscription costs twenty times the run.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test check bench bench-speed sanitize wheel clean help
+.PHONY: demo test check bench bench-speed sanitize cross wheel clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -39,8 +39,17 @@ sanitize:        ## the native kernels under the address and undefined-behaviour
 	cmake --build build/sanitize -j2
 	build/sanitize/sanitize $(SHAPES)
 
+# Debian's packages g++-aarch64-linux-gnu and qemu-user, or what serves as they do.
+cross:           ## the native kernels compiled for AArch64, and the same random shapes run in an emulator
+	@mkdir -p build/cross
+	aarch64-linux-gnu-g++ -std=c++20 -O1 -fopenmp -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror \
+	  -DSTORYLINE_TARGET=neon -DVECTOR_BYTES=16 -c csrc/engine.cpp -o build/cross/engine.o
+	aarch64-linux-gnu-g++ -std=c++20 -O1 -fopenmp '-DSTORYLINE_TARGETS(X)=X(neon)' -static -Wl,--no-warnings \
+	  csrc/tests/sanitize.cpp build/cross/engine.o -o build/cross/shapes
+	qemu-aarch64 build/cross/shapes $(SHAPES)
+
 clean:           ## remove the environment and what the tools left behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build/sanitize
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build/sanitize build/cross
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

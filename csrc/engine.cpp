@@ -10,6 +10,7 @@
 #include "cells/normalised.h"
 #include "cells/rnn.h"
 #include "cells/slstm.h"
+#include "failure.h"
 #include "stream.h"
 #include "team.h"
 #include "weight_gradients.h"
@@ -58,6 +59,7 @@ template <class T, class Cell> class Engine {
 
   int forward() {
     Barrier barrier;
+    Failure failure;
 #pragma omp parallel num_threads(threads_) if (threads_ > 1)
     {
       FlushDenormals flush;
@@ -76,14 +78,16 @@ template <class T, class Cell> class Engine {
         workers_[0].forward(omp_get_thread_num(), omp_get_num_threads(), barrier);
       } else {
 #pragma omp for schedule(static, 1)
-        for (size_t i = 0; i < workers_.size(); i++) workers_[i].Worker<T, Cell>::forward();
+        for (size_t i = 0; i < workers_.size(); i++) failure.keep([&] { workers_[i].Worker<T, Cell>::forward(); });
       }
     }
+    failure.raise();
     return int(plan_.parts.size());
   }
 
   void backward() {
     Barrier barrier;
+    Failure failure;
 #pragma omp parallel num_threads(threads_) if (threads_ > 1)
     {
       FlushDenormals flush;
@@ -105,10 +109,14 @@ template <class T, class Cell> class Engine {
 #pragma omp barrier
       } else {
 #pragma omp for schedule(static, 1)
-        for (size_t i = 0; i < workers_.size(); i++) workers_[i].Worker<T, Cell>::backward(*g_, raw_gradients_);
+        for (size_t i = 0; i < workers_.size(); i++)
+          failure.keep([&] { workers_[i].Worker<T, Cell>::backward(*g_, raw_gradients_); });
       }
-      weight_gradients();
+      const bool whole = !failure.happened();
+#pragma omp barrier
+      if (whole) weight_gradients(failure);
     }
+    failure.raise();
     for (size_t i = 1; i < workers_.size(); i++)
       for (int64_t u = 0; u < Cell::own * s_.Hp; u++) own_gradients_[u] += own_gradients_[int64_t(i) * Cell::own * s_.Hp + u];
     unpack_own<T, Cell>(own_gradients_, s_, g_->own);
@@ -123,34 +131,34 @@ template <class T, class Cell> class Engine {
     return true;
   }
 
-  void weight_gradients() {
+  void weight_gradients(Failure& failure) {
     auto input_row = [](const auto& at) { return at.worker().input_of(at.step(), at.row()); };
     auto h_row = [](const auto& at) { return at.worker().recurrent_input(at.step(), at.row()); };
     const Right<T, decltype(input_row)> input{input_row, s_.I, g_->weight_ih, g_->bias_ih};
     const Right<T, decltype(h_row)> h{h_row, s_.S, g_->weight_hh, g_->bias_hh}, none{h_row, 0, nullptr, nullptr};
     const T* left = p_.kept_gates + Cell::recurrent_first * s_.Hp;
     if (same_columns() && s_.heads == 1) {
-      weight_gradient<T, Cell>(workers_, plan_.slots, left, s_.width, s_.H, s_.Hp, Cell::input_gates,
+      weight_gradient<T, Cell>(failure, workers_, plan_.slots, left, s_.width, s_.H, s_.Hp, Cell::input_gates,
                                input_columns<Cell>, input, h);
     } else {
-      weight_gradient<T, Cell>(workers_, plan_.slots, p_.kept_gates + Cell::input_first * s_.Hp, s_.width, s_.H, s_.Hp,
-                               Cell::input_gates, input_columns<Cell>, input, none);
+      weight_gradient<T, Cell>(failure, workers_, plan_.slots, p_.kept_gates + Cell::input_first * s_.Hp, s_.width,
+                               s_.H, s_.Hp, Cell::input_gates, input_columns<Cell>, input, none);
       if (s_.heads == 1)
-        weight_gradient<T, Cell>(workers_, plan_.slots, left, s_.width, s_.H, s_.Hp, Cell::recurrent_gates,
+        weight_gradient<T, Cell>(failure, workers_, plan_.slots, left, s_.width, s_.H, s_.Hp, Cell::recurrent_gates,
                                  recurrent_columns<Cell>, h, none);
       else
-        head_gradients(left);
+        head_gradients(left, failure);
     }
     if (p_.weight_hr) {
       auto raw_row = [this](const auto& at) {
         return p_.kept_h + (at.worker().part().first[at.step()] + at.row()) * s_.Hp;
       };
       const Right<T, decltype(raw_row)> raw{raw_row, s_.H, g_->weight_hr, nullptr};
-      weight_gradient<T, Cell>(workers_, plan_.slots, raw_gradients_, s_.S, s_.S, s_.S, one, 1, raw, none);
+      weight_gradient<T, Cell>(failure, workers_, plan_.slots, raw_gradients_, s_.S, s_.S, s_.S, one, 1, raw, none);
     }
   }
 
-  void head_gradients(const T* left) {
+  void head_gradients(const T* left, Failure& failure) {
     const int64_t units = s_.units_a_head(), depth = s_.h_a_head();
     for (int column = 0; column < recurrent_columns<Cell>; column++)
       for (int64_t head = 0; head < s_.heads; head++) {
@@ -159,8 +167,8 @@ template <class T, class Cell> class Engine {
         const Right<T, decltype(h_row)> h{h_row, depth, g_->weight_hh ? g_->weight_hh + row * depth : nullptr,
                                           g_->bias_hh ? g_->bias_hh + row : nullptr},
             none{h_row, 0, nullptr, nullptr};
-        weight_gradient<T, Cell>(workers_, plan_.slots, left + column * s_.Hp + head * units, s_.width, units, units,
-                                 one, 1, h, none);
+        weight_gradient<T, Cell>(failure, workers_, plan_.slots, left + column * s_.Hp + head * units, s_.width, units,
+                                 units, one, 1, h, none);
       }
   }
 

@@ -2,6 +2,7 @@
 // threads, and each sum runs over the slots in their order, so that nothing depends on the number of threads but
 // through the plan. Legend: m columns of the left factor, n of the right; k slots.
 #pragma once
+#include "failure.h"
 #include "team.h"
 
 namespace storyline::STORYLINE_TARGET {
@@ -99,14 +100,14 @@ void sum_over_slots(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slo
 // The gradients of one weight, or of two that stand before the same columns `gates` of the left factor. Called by the
 // whole team.
 template <class T, class Cell, class First, class Second>
-void weight_gradient(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slots, const T* left, int64_t left_stride,
-                     int64_t H, int64_t Hp, const int* gates, int count, const First& first, const Second& second) {
+void weight_gradient(Failure& failure, const std::vector<TeamWorker<T, Cell>>& workers, int64_t slots, const T* left,
+                     int64_t left_stride, int64_t H, int64_t Hp, const int* gates, int count, const First& first, const Second& second) {
   if (!first.weight && !first.bias && !second.weight && !second.bias) return;
   const int64_t columns = count * Hp, shares = (columns + columns_a_share - 1) / columns_a_share;
   const int64_t padded = (first.panels() + second.panels()) * panel_width<T>;
   static thread_local Scratch scratch;
 #pragma omp for schedule(dynamic, 1) nowait
-  for (int64_t share = 0; share < shares; share++) {
+  for (int64_t share = 0; share < shares; share++) failure.keep([&] {
     const int64_t from = share * columns_a_share, some = std::min(columns_a_share, columns - from);
     const int64_t tiled = round_up(some, rows_a_tile);
     scratch.start(sizeof(T) * (slots_a_sum * (tiled + padded) + 2 * tiled * padded + some) + 1024);
@@ -124,7 +125,7 @@ void weight_gradient(const std::vector<TeamWorker<T, Cell>>& workers, int64_t sl
       if (first.bias) first.bias[row] = sums[m];
       if (second.bias) second.bias[row] = sums[m];
     }
-  }
+  });
 }
 
 }  // namespace storyline::STORYLINE_TARGET

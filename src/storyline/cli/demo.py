@@ -39,7 +39,7 @@ BUDGET: dict[str, Any] = {
     "weight_decay": 0.0,
     "warmup": 0.02,
     "validation_fraction": 0.0,
-    "threads": 1,  # steps this small gain little from a second thread, and lose much to it on a busy machine
+    "threads": 1,  # steps this small gain little from a second thread, and lose much to it where cores are shared
 }
 SEQUENCES = 12_000
 

@@ -61,8 +61,8 @@ class Stream(ABC):
         input (batch, input_size), or (input_size,) where batch is 1; of the layer's dtype, on its device.
         Returns h after the step: (batch, hidden_size), proj_size for a projected LSTM; without batch where the
         input had none.
-        Raises ValueError where the input does not fit, or where it asks for a gradient; RuntimeError where
-        another thread is in a step of this very stream.
+        Raises ValueError where the input does not fit, or where it asks for a gradient; where the native
+        kernels read it, RuntimeError if another thread is in a step of this very stream.
         """
 
     @abstractmethod
