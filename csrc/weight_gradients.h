@@ -8,6 +8,7 @@
 namespace storyline::STORYLINE_TARGET {
 
 inline constexpr int64_t slots_a_sum = 256;       // slots that are packed together
+inline constexpr int64_t slots_a_bias_sum = 32;   // slots that are summed up plainly; a divisor of slots_a_sum
 inline constexpr int64_t columns_a_share = 120;   // of the left factor; a multiple of both rows_a_tile
 
 // Walks all slots in their order.
@@ -77,8 +78,8 @@ void sum_over_slots(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slo
   Cursor<T, Cell> cursor(workers);
   for (int64_t slot = 0; slot < slots; slot += slots_a_sum) {
     const int64_t K = std::min(slots_a_sum, slots - slot);
-    std::fill(some_sums, some_sums + columns, T(0));
     for (int64_t k = 0; k < K; k++, cursor.next()) {
+      if (k % slots_a_bias_sum == 0) std::fill(some_sums, some_sums + columns, T(0));
       if (first.weight) pack_row<T>(first.row(cursor), first.N, first.panels(), k, K, b);
       if (second.weight)
         pack_row<T>(second.row(cursor), second.N, second.panels(), k, K, b + first.panels() * K * W);
@@ -87,8 +88,9 @@ void sum_over_slots(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slo
       int64_t m = 0;
       for (; m + lanes<T> <= columns; m += lanes<T>) store(some_sums + m, load(some_sums + m) + load(from + m));
       for (; m < columns; m++) some_sums[m] += from[m];
+      if ((k + 1) % slots_a_bias_sum == 0 || k + 1 == K)
+        for (m = 0; m < columns; m++) add_up(sums[m], lost_sums[m], some_sums[m]);
     }
-    for (int64_t m = 0; m < columns; m++) add_up(sums[m], lost_sums[m], some_sums[m]);
     for (int64_t tile = 0; tile * rows_a_tile < columns; tile++)
       for (int64_t panel = 0; panel < panels; panel++)
         outer_rows<T, rows_a_tile>(K, a + tile * K * rows_a_tile, b + panel * K * W,
