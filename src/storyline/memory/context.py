@@ -115,10 +115,20 @@ def _measure(
 
 
 def _steps(lags: np.ndarray, curve: Array, full: float, threshold: float) -> float:
-    """Where one resampled curve comes within its limit for good; one more than the longest where it does not."""
-    short = np.flatnonzero(curve > limit_of(full, threshold, float(curve[0]) - full))
-    last = int(short[-1]) if len(short) else -1
-    return float(lags[last + 1]) if last + 1 < len(lags) else float(lags[-1] + 1)
+    """Where one resampled curve comes within its limit for good; one more than the longest where it does not.
+
+    Between two measured contexts what the loss lies above the full one is taken to fall exponentially.
+    """
+    allowed = limit_of(full, threshold, float(curve[0]) - full) - full
+    short = np.flatnonzero(curve - full > allowed)
+    if not len(short):
+        return float(lags[0])
+    last = int(short[-1])
+    if last + 1 == len(lags):
+        return float(lags[-1] + 1)
+    above, below = float(curve[last]) - full, max(float(curve[last + 1]) - full, 1e-12 * allowed)
+    part = np.log(above / allowed) / np.log(above / below) if allowed > 0 else 1.0
+    return float(np.ceil(lags[last] + part * (lags[last + 1] - lags[last])))
 
 
 def ask(subject: Subject, sequences: Sequences, targets: Any, time_dim: int) -> Questions:

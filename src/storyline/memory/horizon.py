@@ -106,6 +106,7 @@ def horizon(
     seed: int = 0,
     pairings: int | None = None,
     probes: int | None = None,
+    planted: int | None = None,
     rows_at_once: int | None = None,
 ) -> Horizon:
     """Measure how far back a model remembers.
@@ -133,6 +134,7 @@ def horizon(
         seed: of donors, directions, facts and resamples. The global generators are not touched.
         pairings: see `counterfactual`; more narrow the interval and cost time.
         probes: see `gradient`.
+        planted: see `recall`.
         rows_at_once: sequences in one call at most; 1 for a model that mixes rows on purpose.
 
     Raises:
@@ -164,7 +166,7 @@ def horizon(
         lambda: counterfactual(subject, rows, longest, threshold=threshold, pairings=pairings, **settings),
     )
     attempt("gradient", lambda: gradient(subject, rows, longest, threshold=threshold, probes=probes, **settings))
-    attempt("recall", lambda: recall(subject, rows, longest, threshold=recall_threshold, **settings))
+    attempt("recall", lambda: recall(subject, rows, longest, threshold=recall_threshold, planted=planted, **settings))
     attempt("use", lambda: _use(subject, sequences, targets, axis, loss, threshold=threshold, **settings))
     return Horizon(
         taken.get("gradient"),

@@ -19,13 +19,23 @@ _NAMES = ("logits", "prediction_logits", "last_hidden_state", "output", "outputs
 
 @dataclass(frozen=True)
 class Layout:
-    """Which axis of a model's output counts sequences, and which one steps; None: one output a sequence."""
+    """Which axis of a model's output counts sequences, and which one steps; None: one output a sequence.
+
+    `aligned` is False where the output's steps are fewer than the input's (strides, pooling): then the last counts
+    as the one output of the sequence.
+    """
 
     batch: int
     time: int | None
+    aligned: bool = True
 
     def arrange(self, output: Tensor) -> Tensor:
         """Bring it to (batch, time, size), or (batch, size) where there is one output a sequence."""
+        if not output.numel():
+            raise MeasureError(f"the model returned nothing, {tuple(output.shape)}; an answer a sequence was wanted")
+        if self.time is not None and not self.aligned:
+            last = output.select(self.time, -1)
+            return Layout(self.batch - (self.time < self.batch), None).arrange(last)
         if self.time is None:
             return output.movedim(self.batch, 0).reshape(output.shape[self.batch], -1)
         steps = output.movedim((self.batch, self.time), (0, 1))
@@ -62,7 +72,7 @@ def answer_of(returned: Any) -> Tensor:
     )
 
 
-def find_layout(full: Tensor, fewer: Tensor, shorter: Tensor | None) -> Layout:
+def find_layout(full: Tensor, fewer: Tensor, shorter: Tensor | None, steps: int) -> Layout:
     """Tell the axes of an output apart by how its shape changes.
 
     Args:
@@ -70,6 +80,7 @@ def find_layout(full: Tensor, fewer: Tensor, shorter: Tensor | None) -> Layout:
         fewer: for n - 1 sequences of t steps.
         shorter: for n sequences of t - 1 steps; None where the model takes one length only, then an axis of t
             steps cannot be told, and the output counts as one a sequence.
+        steps: t.
 
     Raises:
         MeasureError: no axis counts the sequences, or more than one does.
@@ -83,7 +94,7 @@ def find_layout(full: Tensor, fewer: Tensor, shorter: Tensor | None) -> Layout:
             + "; one axis must count the sequences, and at most one other the steps: is time taken for batch? "
             "Give time_dim=0 where the model reads (time, batch, ...), time_dim=1 where it reads (batch, time, ...)"
         )
-    return Layout(batch[0], time[0] if time else None)
+    return Layout(batch[0], time[0] if time else None, not time or full.shape[time[0]] == steps)
 
 
 def _changed(one: Tensor, other: Tensor) -> list[int]:

@@ -12,7 +12,7 @@ from storyline.memory.curve import Array
 
 _SHUFFLES = 100
 # The ridge, as shares of the mean variance of a direction of the states.
-_RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
+_RIDGES = (1e-9, 1e-6, 1e-4, 1e-2, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

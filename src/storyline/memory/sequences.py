@@ -121,3 +121,5 @@ def _check(rows: list[Tensor]) -> None:
             f"inputs are integers with steps of shape {tuple(shape)}; tokens are (batch, time): make several "
             "numbers a step floating point"
         )
+    if len(rows) > 1 and all(torch.equal(row, rows[0]) for row in rows[1:]):
+        raise MeasureError(f"all {len(rows)} sequences are the same; nothing can be swapped: give different ones")

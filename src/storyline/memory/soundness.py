@@ -19,7 +19,7 @@ FEWEST = 8
 # Two answers that ought to be equal may differ by rounding: by this share of what sequences differ by.
 _ROUNDING = 1e-3
 # On so many sequences the model is tried.
-_TRIED = 3
+_TRIED = 4
 
 
 def time_axis(model: Any, time_dim: int | None) -> int:
@@ -58,29 +58,36 @@ def examine(
         _check_mode(model)
     array = sequences.array and not isinstance(model, nn.Module)
     subject = Subject(model, array, time_dim, ragged_manner(model), rows_at_once=rows_at_once)
-    tried = sorted(sequences.rows, key=len)[-_TRIED - 1 :]
+    tried = sorted(sequences.rows, key=len)[-_TRIED:]
     steps = len(tried[0])
     if steps < 2:
         raise MeasureError(
             "all but a few sequences have a single step; at least 2 steps are needed for a lag: give longer sequences"
         )
-    batch = torch.stack([row[-steps:] for row in tried])
+    # by size, the largest where it is exchanged for the smallest: a model that scales by the batch is found out
+    tried = sorted((row[-steps:] for row in tried), key=lambda row: float(row.abs().max()))
+    small, *some, large = tried
+    batch = torch.stack([some[0], large, some[1]])
     with torch.no_grad():
         if rows_at_once == 1:
             return _examined_alone(subject, batch)
-        return _examined(subject, batch[:_TRIED], batch[1:])
+        return _examined(subject, batch, small)
 
 
-def _examined(subject: Subject, batch: Tensor, others: Tensor) -> Subject:
+def _examined(subject: Subject, batch: Tensor, other: Tensor) -> Subject:
     full = subject.returned(batch)
     shorter = _shorter(subject, batch)
-    layout = find_layout(full, subject.returned(batch[:-1]), shorter)
+    layout = find_layout(full, subject.returned(batch[:-1]), shorter, batch.shape[1])
     subject = replace(subject, layout=_by_size(layout, full, batch) if shorter is None else layout)
-    answers = subject.layout.arrange(full).double() if subject.layout else full
+    if subject.layout is not None and not subject.layout.aligned:
+        subject = replace(subject, ragged="grouped")
+    assert subject.layout is not None
+    answers = subject.layout.arrange(full).double()
     if len(answers) != len(batch):
         raise MeasureError(f"the model returned {len(answers)} answers for {len(batch)} sequences; one each is wanted")
     _check_repeat(subject, answers, subject.answer(batch, None).double())
-    mixed = torch.cat([batch[:1], others[1:]])
+    # the rows before and behind the one that is exchanged must not notice
+    mixed = torch.stack([batch[0], other, batch[2]])
     _check_rows(subject, answers, subject.answer(mixed, None).double())
     return replace(subject, causal=_is_causal(subject, batch, answers))
 
@@ -95,7 +102,7 @@ def _examined_alone(subject: Subject, batch: Tensor) -> Subject:
     ones = [axis for axis in range(full.ndim) if axis != time and full.shape[axis] == 1]
     if not ones:
         raise MeasureError(f"the output for one sequence is {tuple(full.shape)}; an axis of one sequence was wanted")
-    layout = Layout(ones[0], time)
+    layout = Layout(ones[0], time, time is None or full.shape[time] == one.shape[1])
     subject = replace(subject, layout=_by_size(layout, full, one) if shorter is None else layout)
     answers = subject.answer(one, None).double()
     _check_repeat(subject, answers, subject.answer(one, None).double())
@@ -147,14 +154,15 @@ def _check_repeat(subject: Subject, answers: Tensor, again: Tensor) -> None:
 
 
 def _check_rows(subject: Subject, answers: Tensor, mixed: Tensor) -> None:
-    difference = float((answers[0] - mixed[0]).abs().max())
+    difference = float((answers - mixed)[[0, 2]].abs().max())
     if difference <= _ROUNDING * _scale(answers):
         return
     advice = "is time taken for batch? Give time_dim=0 where the model reads (time, batch, ...)"
     if isinstance(subject.model, nn.Module) and subject.time_dim == 1:
         first = [n for n, m in subject.model.named_modules() if getattr(m, "batch_first", True) is False]
         if first:
-            advice = f"its {first[0]!r} has batch_first=False: give time_dim=0 and inputs (time, batch, ...)"
+            named = repr(first[0]) if first[0] else type(subject.model).__name__
+            advice = f"its {named} has batch_first=False: give time_dim=0 and inputs (time, batch, ...)"
     elif subject.time_dim == 0:
         advice = "is batch taken for time? Give time_dim=1 where the model reads (batch, time, ...)"
     raise MeasureError(

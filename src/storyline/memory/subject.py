@@ -97,8 +97,10 @@ class Subject:
         returned = self.returned(batch, lengths)
         assert self.layout is not None
         output = self.layout.arrange(returned)
-        if len(output) != len(batch):
-            raise MeasureError(f"the model returned {len(output)} answers for {len(batch)} sequences; one each is wanted")
+        steps = batch.shape[1] if output.ndim == 3 else None
+        if len(output) != len(batch) or (steps is not None and output.shape[1] != steps):
+            wanted = f"{len(batch)} sequences" + (f" of {steps} steps" if steps is not None else "")
+            raise MeasureError(f"the model returned {tuple(returned.shape)} for {wanted}; one answer each is wanted")
         return output
 
     def returned(self, batch: Tensor, lengths: list[int] | None = None) -> Tensor:
