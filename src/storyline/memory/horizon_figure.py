@@ -38,7 +38,9 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
             lags, curve, band = _shares(measure)
             # lag 0 has no place on a log axis
             shown = lags >= 1
-            axes.fill_between(lags[shown], band[0][shown], band[1][shown], color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(
+                lags[shown], band[0][shown], band[1][shown], color=colour, alpha=0.15, linewidth=0
+            )
             every = max(1, int(shown.sum()) // 10)
             axes.plot(
                 lags[shown],
