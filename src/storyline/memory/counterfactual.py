@@ -50,14 +50,14 @@ def counterfactual(
         threshold: of R.
         confidence: of the interval.
         seed: of the donors.
-        pairings: donors a sequence; None: an eighth of the sequences get one, but 16 to 512 swaps a lag.
+        pairings: donors a sequence; None: an eighth of the sequences get one, but 16 to 512 of them (all, where there are fewer).
     """
     generator = np.random.default_rng(seed)
     squares = _squares(answers)
     count = len(rows)
     if pairings is None:
         chosen = generator.permutation(count)[: min(max(_FEWEST, count // 8), _MOST)]
-        pairings = math.ceil(_FEWEST / len(chosen))
+        pairings = 1
     else:
         chosen = generator.permutation(count)
     receivers = np.repeat(chosen, pairings)
