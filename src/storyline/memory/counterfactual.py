@@ -50,7 +50,7 @@ def counterfactual(
         threshold: of R.
         confidence: of the interval.
         seed: of the donors.
-        pairings: donors a sequence; None: an eighth of the sequences get one, but 16 to 512 of them (all, where there are fewer).
+        pairings: donors a sequence; None: an eighth of the sequences get one, but 16 to 512 of them (of fewer, all).
     """
     generator = np.random.default_rng(seed)
     squares = _squares(answers)
