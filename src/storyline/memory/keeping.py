@@ -22,10 +22,10 @@ def keeping_gate(layer: Recurrent) -> str | None:
     return _KEEPING.get(layer.cell.name, (None, None))[1]
 
 
-def why_no_gate(layer: Recurrent) -> str:
-    """The sentence for a cell without `keeping_gate`."""
+def why_no_gate(layer: Recurrent, what: str = "half-life") -> str:
+    """The sentence for a cell without `keeping_gate`, and so without what is measured by it."""
     kind = "An RNN" if layer.cell.name.startswith("rnn") else f"The cell {layer.cell.name!r}"
-    return f"{kind} has no gate that keeps its state, so its units have no half-life."
+    return f"{kind} has no gate that keeps its state, so its units have no {what}."
 
 
 def keeping(

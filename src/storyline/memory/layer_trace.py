@@ -13,7 +13,7 @@ from storyline.layers import Recurrent, State
 from storyline.memory.keeping import keeping, written
 from storyline.memory.parts import Part, in_chunks, part_name, parts_of
 from storyline.memory.sample import Sample, inside, sample_of
-from storyline.memory.steps import MeasureError
+from storyline.memory.steps import MeasureError, check_sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,15 +170,13 @@ def trace_pieces(
     Pieces come layer by layer, direction by direction, in the order of reading, for at most ``rows_at_once``
     sequences and ``steps_at_once`` steps. The other arguments and the errors are those of `trace`.
     """
-    if steps_at_once < 1 or rows_at_once < 1:
-        raise MeasureError(
-            f"steps_at_once is {steps_at_once}, rows_at_once {rows_at_once}; both must be at least 1"
-        )
     # Checked before the first piece is asked for: a generator would raise only then.
-    return _pieces(sample_of(layer, inputs, lengths, state), steps_at_once, rows_at_once)
+    check_sizes(steps_at_once=steps_at_once, rows_at_once=rows_at_once)
+    return pieces_of(sample_of(layer, inputs, lengths, state), steps_at_once, rows_at_once)
 
 
-def _pieces(sample: Sample, steps_at_once: int, rows_at_once: int) -> Iterator[TracePiece]:
+def pieces_of(sample: Sample, steps_at_once: int = 256, rows_at_once: int = 32) -> Iterator[TracePiece]:
+    """`trace_pieces` of data that is checked already."""
     parts = parts_of(sample.stack)
     directions = 2 if sample.stack.bidirectional else 1
     for rows in in_chunks(len(sample.inputs), rows_at_once):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,11 @@ class Sample:
     inputs: Tensor
     lengths: Tensor
     state: tuple[Tensor, ...]
+
+    def double(self) -> Sample:
+        """The same in float64, on copies."""
+        stack = copy.deepcopy(self.stack).double()
+        return Sample(stack, self.inputs.double(), self.lengths, tuple(each.double() for each in self.state))
 
     @property
     def inside(self) -> Tensor:
