@@ -128,7 +128,9 @@ def test_no_readout_of_scikit_learn_finds_it() -> None:
     # The best readout is a constant, whose loss is the entropy of the classes.
     share = np.bincount(one.answers) / 400
     blind = LogisticRegression(C=1e4, max_iter=5000).fit(edited, one.answers)
-    assert log_loss(one.answers, blind.predict_proba(edited)) == pytest.approx(-share @ np.log(share), rel=1e-6)
+    assert log_loss(one.answers, blind.predict_proba(edited)) == pytest.approx(
+        -share @ np.log(share), rel=1e-6
+    )
     seen = LogisticRegression(C=1e4, max_iter=5000)
     assert seen.fit(edited, two.answers).score(edited, two.answers) == pytest.approx(
         seen.fit(values, two.answers).score(values, two.answers), abs=0.03
