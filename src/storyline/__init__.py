@@ -22,6 +22,8 @@ _HOME = {
     "Tagger": "storyline.tasks",
     "LanguageModel": "storyline.tasks",
     "load": "storyline.tasks",
+    "assert_remembers": "storyline.memory",
+    "horizon": "storyline.memory",
 }
 
 __all__ = [
@@ -35,12 +37,15 @@ __all__ = [
     "Tagger",
     "__version__",
     "accelerate",
+    "assert_remembers",
+    "horizon",
     "load",
     "restore",
 ]
 
 if TYPE_CHECKING:
     from storyline.layers import GRU, LSTM, RNN, SLSTM, CellStack, accelerate, restore
+    from storyline.memory import assert_remembers, horizon
     from storyline.tasks import Classifier, LanguageModel, Tagger, load
 
 
