@@ -68,7 +68,7 @@ def write_router(t: Teller) -> Script:
     """The router's serial number, and with two facts its model; asked `distance` words later, digit by digit.
 
     Other devices (`distractors`, an odd number) have numbers of their own. The digits of all numbers are dealt from
-    packs of ten, so each digit is told equally often and the bag of words is at one in ten. No set of numbers is in
+    packs of ten, so each digit is told equally often and the bag of words is at one in ten. No number of a router is in
     two splits.
     """
     if t.distractors % 2 == 0:
@@ -77,7 +77,7 @@ def write_router(t: Teller) -> Script:
             f"number of other devices: try {t.distractors + 1}"
         )
     devices = ["router", *t.random.sample(DEVICES, t.distractors)]
-    numbers = t.pairing(lambda: _dealt(t, len(devices)), lambda drawn: " ".join(sorted(map(" ".join, drawn))))
+    numbers = t.pairing(lambda: _dealt(t, len(devices)), lambda dealt: " ".join(dealt[0]))
     models = t.random.sample(MODELS, len(devices))
     told = [
         LABEL.format(device=device, model=model, digits=" ".join(number))

@@ -22,9 +22,7 @@ def bag_counts(examples: Examples) -> Any:
     """
     rows, columns, values = [], [], []
     width = len(examples.vocabulary) if examples.tokens is not None else 0
-    for question, (row, step) in enumerate(
-        zip(examples.question_rows, examples.question_steps, strict=True)
-    ):
+    for question, (row, step) in enumerate(zip(examples.question_rows, examples.question_steps, strict=True)):
         if examples.tokens is not None:
             words, counts = np.unique(examples.tokens[row, : step + 1], return_counts=True)
             words, counts = np.append(words, width + examples.tokens[row, step]), np.append(counts, 1)
@@ -40,7 +38,9 @@ def bag_counts(examples: Examples) -> Any:
     return csr_matrix(entries, shape=shape)
 
 
-def bag_of_words(story: Story, model: str = "logistic", *, n: int = 1_000, distance: int | None = None) -> Reader:
+def bag_of_words(
+    story: Story, model: str = "logistic", *, n: int = 1_000, distance: int | None = None
+) -> Reader:
     """Train scikit-learn's logistic regression or multinomial naive Bayes on the counts of `n` training examples.
 
     A story whose answer is a number is read by a linear regression. Raises ValueError for another model, and for

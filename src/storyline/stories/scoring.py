@@ -68,7 +68,9 @@ def marks(story: Story, examples: Examples, answers: np.ndarray) -> np.ndarray:
             "give one answer a question"
         )
     if not np.isfinite(answers).all():
-        raise ValueError(f"answer {int(np.argmin(np.isfinite(answers)))} is not finite; the model has diverged")
+        raise ValueError(
+            f"answer {int(np.argmin(np.isfinite(answers)))} is not finite; the model has diverged"
+        )
     if story.classes:
         return np.asarray(answers == examples.answers)
     return np.asarray(np.abs(answers - examples.numbers) < story.kind.tolerance)
