@@ -50,7 +50,7 @@ def test_a_bag_of_words_is_at_chance(name: str) -> None:
     # Digits and symbols of one example hang together: the interval is of examples, not of questions.
     story, n = Story(name), 600
     found = recall(bag_of_words(story, distance=distance), story, distance, n=n)
-    share, chance = found.questions_right / found.questions, found.chance
+    share, chance = found.questions_right / found.questions, found.question_chance
     deviation = np.sqrt(chance * (1 - chance) / n)
     assert abs(share - chance) < 3.5 * deviation, f"{share:.3f}, and chance is {chance:.3f}"
     if not story.channels:
