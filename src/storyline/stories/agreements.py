@@ -68,7 +68,7 @@ def write_router(t: Teller) -> Script:
     """The router's serial number, and with two facts its model; asked `distance` words later, digit by digit.
 
     Other devices (`distractors`, an odd number) have numbers of their own. The digits of all numbers are dealt from
-    packs of ten, so each digit is told equally often and the bag of words is at one in ten. No set of numbers is in
+    packs of ten, so each digit is told equally often and the bag of words is at one in ten. No number of a router is in
     two splits.
     """
     if t.distractors % 2 == 0:
@@ -77,7 +77,7 @@ def write_router(t: Teller) -> Script:
             f"number of other devices: try {t.distractors + 1}"
         )
     devices = ["router", *t.random.sample(DEVICES, t.distractors)]
-    numbers = t.pairing(lambda: _dealt(t, len(devices)), lambda drawn: " ".join(sorted(map(" ".join, drawn))))
+    numbers = t.pairing(lambda: _dealt(t, len(devices)), lambda dealt: " ".join(dealt[0]))
     models = t.random.sample(MODELS, len(devices))
     told = [
         LABEL.format(device=device, model=model, digits=" ".join(number))
@@ -109,4 +109,37 @@ router = Kind(
     masked=(*DIGITS, *MODELS, "router", *DEVICES),
     facts=(1, 1, 2),
     distractors=(1, 1, len(DEVICES)),
+)
+
+
+RISKS = lexicon(
+    "litigation inflation tariffs recession obsolescence counterfeiting strikes drought hacking fraud earthquakes "
+    "boycotts embargoes epidemics sanctions insolvency shortages volatility terrorism piracy"
+)
+NAMED = ("item 1a . the principal risk of this company is {risk} .", "above all we are exposed to {risk} .")
+PASSED_OVER = (
+    "we are no longer exposed to {risk} .", "{risk} is not material to us .", "our competitors are exposed to {risk} .",
+)  # fmt: skip
+RISK = "which risk does the introduction name ?"
+
+
+def write_filing(t: Teller) -> Script:
+    """The risk that the introduction names, among others that it passes over; asked `distance` words later.
+
+    Each risk is told once: chance is one in as many as are named. No set of risks is in two splits.
+    """
+    count = t.distractors + 1
+    risks = t.pairing(lambda: t.random.sample(RISKS, count), lambda drawn: " ".join(sorted(drawn)))
+    before, after = t.part([t.random.choice(PASSED_OVER).format(risk=risk) for risk in risks[1:]])
+    script: Script = [*before, t.random.choice(NAMED).format(risk=risks[0]), Planted(), *t.strewn(after)]
+    return [*script, RISK, Ask(risks[0], 1 / count)]
+
+
+filing = Kind(
+    "filing",
+    "A filing's introduction names a risk; asked for it at the end.",
+    write_filing,
+    RISKS,
+    lexicon(*NAMED, *PASSED_OVER, RISK, *RISKS),
+    masked=RISKS,
 )

@@ -50,6 +50,7 @@ def read_filling(path: str | None = None) -> Filling:
 
     A document is a file, or in a table (column `text`) all rows of one `ticker`, or without that column a row. Of the
     documents, ordered by the CRC-32 of their names, a seventh (at least one) is for validation and a seventh for test.
+    What different documents have in common (the phrases of the law) is not taken out.
     Raises ValueError where there are fewer than three documents, or nothing that can be read.
     """
     if path is None:

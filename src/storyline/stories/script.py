@@ -87,6 +87,21 @@ class Teller:
             "distractors, so that there are more pairings to share out"
         )
 
+    def crossed(self, left: Sequence[str], right: Sequence[str], sizes: tuple[int, int]) -> list[list[str]]:
+        """Draw `sizes[0]` of `left` and `sizes[1]` of `right`, such that no pair across is in two splits.
+
+        Both lists fall in five classes by their places; three of five sums of classes are for training, one for
+        validation, one for test. All that is drawn from a list is of one class, so that every pair across belongs to
+        the split, and none of the candidates is told from the others by it.
+        """
+        wanted = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}[self.split]
+        first = self.random.randrange(5)
+        second = (self.random.choice(wanted) - first) % 5
+        return [
+            self.random.sample(words[share::5], size)
+            for words, share, size in zip((left, right), (first, second), sizes, strict=True)
+        ]
+
     def part(self, sentences: Sequence[str]) -> tuple[list[str], list[str]]:
         """Sentences to tell before the fact, and those (by a coin each, where there is room) to tell after it."""
         before, after, room = [], [], self.distance
@@ -98,6 +113,10 @@ class Teller:
             else:
                 before.append(sentence)
         return before, after
+
+    def pause(self) -> Script:
+        """Up to a quarter of the distance (and two words more) of filling, between what is told earlier."""
+        return self.strewn([], self.random.randint(0, 2 + self.distance // 4))
 
     def strewn(self, sentences: Sequence[str], words: int | None = None) -> Script:
         """Sentences at random places in filling; `words` words in all (the distance), the sentences' included."""
