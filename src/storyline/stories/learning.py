@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -47,7 +48,7 @@ class Learning:
     batches: int | None = None
     hidden_size: int = 96
     embedding_size: int = 32
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     cooling: float = 0.35
     clip: float = 1.0
     batch_steps: int = 12_000
@@ -96,7 +97,7 @@ def learn(story: Story, cell: str | Core = "lstm", seed: int = 0, learning: Lear
 
 def _train(model: StoryModel, learning: Learning, rng: np.random.Generator) -> None:
     story, limit = model.story, model.story.distance
-    curriculum = Curriculum(max(1, limit // 40) if learning.curriculum else limit, limit)
+    curriculum = Curriculum(_first(learning, limit), limit)
     optimiser = torch.optim.Adam(model.parameters(), lr=learning.learning_rate)
     begun, batch, spent = time.perf_counter(), 0, 0.0
     while spent < 1:
@@ -125,6 +126,10 @@ def loss_of(story: Story, said: torch.Tensor, examples: Examples) -> torch.Tenso
     return functional.mse_loss(said[:, 0], torch.from_numpy(examples.numbers))
 
 
+def _first(learning: Learning, limit: int) -> int:
+    return max(1, limit // 40) if learning.curriculum else limit
+
+
 def _drawn(story: Story, learning: Learning, curriculum: Curriculum, rng: np.random.Generator) -> Examples:
     """A batch of one distance: the curriculum's, and after its end any."""
     distance = curriculum.difficulty
@@ -137,7 +142,10 @@ def _drawn(story: Story, learning: Learning, curriculum: Curriculum, rng: np.ran
 def _perturbation(model: StoryModel, learning: Learning, curriculum: Curriculum) -> StatePerturbation | None:
     if learning.perturbation is None or not model.story.classes or not isinstance(model.core, Recurrent):
         return None
-    return learning.perturbation.scaled(curriculum.progress)
+    # By the logarithm of the distance, so that what is asked is understood before it is made hard to keep.
+    begun = math.log(_first(learning, curriculum.limit))
+    way = math.log(curriculum.limit) - begun
+    return learning.perturbation.scaled((math.log(curriculum.difficulty) - begun) / way if way else 1.0)
 
 
 def _sharpen(model: StoryModel, learning: Learning, seed: int) -> None:

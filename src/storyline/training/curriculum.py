@@ -56,11 +56,6 @@ class Curriculum:
         """Whether the limit has been reached."""
         return self.difficulty == self.limit
 
-    @property
-    def progress(self) -> float:
-        """How far the difficulty has come on the way to the limit: 0 at 1, 1 at the limit, by its logarithm."""
-        return 1.0 if self.finished else math.log(self.difficulty) / math.log(self.limit)
-
     def after(self, right: float) -> Curriculum:
         """The curriculum after a batch of which the share `right` was answered rightly."""
         average = self.memory * self.average + (1 - self.memory) * right
