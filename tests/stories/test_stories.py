@@ -48,8 +48,9 @@ def test_an_oracle_reads_every_distance_and_distractor(name: str, most: bool) ->
 def test_a_bag_of_words_is_at_chance(name: str) -> None:
     distance = SHORT.get(name, 25)
     # Digits and symbols of one example hang together: the interval is of examples, not of questions.
-    story, n = Story(name), 600
-    found = recall(bag_of_words(story, distance=distance), story, distance, n=n)
+    # Where there are few words many examples are read, so that a small leak shows too.
+    story, n = Story(name), 600 if KINDS[name].filled or KINDS[name].facts[0] > 2 else 3_000
+    found = recall(bag_of_words(story, distance=distance, n=max(n, 1_000)), story, distance, n=n)
     share, chance = found.questions_right / found.questions, found.question_chance
     deviation = np.sqrt(chance * (1 - chance) / n)
     assert abs(share - chance) < 3.5 * deviation, f"{share:.3f}, and chance is {chance:.3f}"

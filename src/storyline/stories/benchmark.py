@@ -120,7 +120,11 @@ def measure(run: Run, place: Row | None = None) -> list[Row]:
         reader, sharpened = model.answers, model.sharpened
         parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = time.perf_counter()
-    curve = recall_over_distance(reader, run.story, distances, n=run.examples, seconds=run.asking_seconds)
+    # Attention has a number for every pair of words that it looks at; a state has none.
+    words = 200_000 if run.cell == "transformer" else 1_000_000
+    curve = recall_over_distance(
+        reader, run.story, distances, n=run.examples, seconds=run.asking_seconds, words=words
+    )
     seconds: Row = {
         "parameters": parameters,
         "sharpened": sharpened,

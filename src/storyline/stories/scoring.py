@@ -134,12 +134,13 @@ def recall_over_distance(
     n: int = 200,
     split: str = "test",
     seconds: float | None = None,
+    words: int = 200_000,
     progress: Callable[[Recall], None] = lambda recalled: None,
 ) -> list[Recall]:
-    """Recall over each distance, from the shortest to the longest, `seconds` at most for each; see `recall`."""
+    """Recall over each distance, from the shortest to the longest, as `recall` takes it."""
     curve = []
     for distance in sorted(set(distances)):
-        curve.append(recall(reader, story, distance, n=n, split=split, seconds=seconds))
+        curve.append(recall(reader, story, distance, n=n, split=split, seconds=seconds, words=words))
         progress(curve[-1])
     return curve
 
