@@ -60,9 +60,9 @@ def bag_of_words(
     if not story.classes:
         line = LinearRegression().fit(bag_counts(examples).toarray(), examples.numbers)
         return lambda asked: np.asarray(line.predict(bag_counts(asked).toarray()))
-    classifier: Any = MultinomialNB() if model == "bayes" else LogisticRegression(C=0.1, max_iter=100)
+    classifier: Any = MultinomialNB() if model == "bayes" else LogisticRegression(C=0.1, max_iter=50)
     with warnings.catch_warnings():
-        # A hundred steps do: a bag that knew the answer would show it long before.
+        # Fifty steps do: a bag that knew the answer would show it long before.
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(bag_counts(examples), examples.answers)
     return lambda asked: np.asarray(classifier.predict(bag_counts(asked)))
