@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.record import DATA, surroundings
 from storyline.memory.figures import to_png
 from storyline.stories import STORIES
-from storyline.stories.benchmark import BAG, Row, Run, label, planned, read_rows, run_into
+from storyline.stories.benchmark import BAG, Row, Run, planned, read_rows, rows_of, run_into
 from storyline.stories.learning import Learning
 from storyline.stories.picture import curves, recall_picture, table
 
@@ -121,7 +121,7 @@ def main() -> None:
     )
     place: Row = dict(surroundings())
     run_into(file, runs, jobs=asked.jobs, place=place, progress=said)
-    rows = [row for row in read_rows(file) if row["story"] in {label(run.story) for run in runs}]
+    rows = rows_of(file, runs)
     draw(rows, RESULTS)
     print(table(rows))
     print("\n".join(judged(rows)))

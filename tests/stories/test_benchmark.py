@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from storyline.stories import Story
-from storyline.stories.benchmark import PLANS, Row, Run, label, measure, planned, read_rows, run_into
+from storyline.stories.benchmark import (
+    PLANS,
+    Row,
+    Run,
+    label,
+    measure,
+    planned,
+    read_rows,
+    rows_of,
+    run_into,
+    surroundings,
+)
 from storyline.stories.learning import Learning
 from storyline.stories.picture import curves, recall_picture, table
 
@@ -75,7 +86,12 @@ def test_what_is_finished_stays_and_the_rest_goes_on(tmp_path: Path, monkeypatch
         (cell, seed, distance) for cell in ("rnn", "lstm") for seed in "01" for distance in ("3", "12")
     ]
     run_into(file, runs())
-    assert read_rows(file) == rows
+    assert read_rows(file) == rows == rows_of(file, runs())
+    # What another commit measured is measured anew, and the newer rows stand last.
+    run_into(file, runs(("rnn",), 1), place=surroundings() | {"commit": "abc"})
+    assert [row["commit"] for row in rows_of(file, runs(("rnn",), 1))] == [rows[0]["commit"]] * 2 + [
+        "abc"
+    ] * 2
     (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"other.csv has the columns \['a', 'b'\]"):
         run_into(tmp_path / "other.csv", runs())

@@ -54,7 +54,7 @@ def memory(
     from rich.console import Console
 
     from storyline.memory.figures import to_png
-    from storyline.stories.benchmark import label, read_rows, run_into
+    from storyline.stories.benchmark import label, rows_of, run_into
     from storyline.stories.picture import recall_picture, table
 
     file = out / "stories.csv"
@@ -70,7 +70,7 @@ def memory(
         quick,
     )
     console = Console(stderr=True)
-    if filling is None:
+    if filling is None and any(run.story.kind.filled for run in runs):
         console.print(
             "note: no --filling, so the words between fact and question are a small grammar's", style="yellow"
         )
@@ -90,19 +90,12 @@ def memory(
         raise KeyboardInterrupt(
             f"{finished} runs were finished and stay in {file}; the same command goes on with the others"
         ) from None
-    keys = {run.key for run in runs}
-    rows = [row for row in read_rows(file) if _key(row) in keys]
+    rows = rows_of(file, runs)
     for name in dict.fromkeys(label(run.story) for run in runs):
         if any(run.cell != "bag" and len(run.distances) > 1 for run in runs if label(run.story) == name):
             to_png(recall_picture(rows, name), str(out / f"{name}.png"))
     typer.echo(table(rows))
     typer.echo(f"rows in {file}, pictures beside it")
-
-
-def _key(row: dict[str, str]) -> tuple[str, ...]:
-    from storyline.stories.benchmark import KEY
-
-    return tuple(row[name] for name in KEY)
 
 
 def _names(listed: str) -> list[str]:

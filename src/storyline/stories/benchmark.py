@@ -203,6 +203,12 @@ def read_rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
+def rows_of(file: Path, runs: Sequence[Run]) -> list[dict[str, str]]:
+    """The rows of a file that belong to these runs; of a run that was made at two commits, both, the newer last."""
+    keys = {run.key for run in runs}
+    return [row for row in read_rows(file) if tuple(row[name] for name in KEY) in keys]
+
+
 def run_into(
     file: Path,
     runs: Sequence[Run],
@@ -213,16 +219,18 @@ def run_into(
 ) -> None:
     """Append the rows of every run that `file` does not hold yet; what is finished stays, whatever comes after.
 
+    place     machine, commit, python and torch, as `surroundings` has them; rows of another commit do not count
     progress  is told the rows of a run just finished, and how many are left
     Raises ValueError where the file has other columns.
     """
     held = read_rows(file)
-    if held and not set(KEY) <= set(held[0]):
+    if held and not {*KEY, "commit"} <= set(held[0]):
         raise ValueError(
             f"{file} has the columns {list(held[0])}, which are not a benchmark's; name another file"
         )
-    done = {tuple(row[name] for name in KEY) for row in held}
-    missing = [run for run in runs if run.key not in done]
+    place = place or surroundings()
+    done = {(*(row[name] for name in KEY), row["commit"]) for row in held}
+    missing = [run for run in runs if (*run.key, str(place["commit"])) not in done]
     file.parent.mkdir(parents=True, exist_ok=True)
     finished = 0
     with closing(run_all(missing, jobs=jobs, place=place)) as results:  # type: ignore[type-var]

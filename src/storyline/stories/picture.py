@@ -86,6 +86,8 @@ def recall_picture(rows: Rows, story: str) -> Figure:
             distances,
             {curve.cell: at(curve, curve.mean) for curve in drawable},
             chance=sum(float(row["chance"]) for row in own) / len(own),
+            ceiling=BAR,
+            ceiling_name="95 %",
             trained_to=int(own[0]["trained_distance"]),
             spread={curve.cell: (at(curve, curve.low), at(curve, curve.high)) for curve in drawable},
             xlabel=f"{story}: distance between the fact and the question",
@@ -93,15 +95,20 @@ def recall_picture(rows: Rows, story: str) -> Figure:
         axes = figure.axes[0]
         # Cells that recall alike lie on one another: the first are drawn wider, so that they are seen behind the last.
         for behind, line in enumerate(reversed(axes.lines[: len(drawable)])):
-            line.set_linewidth(1.4 + 1.1 * behind)
-            line.set_markersize(4 + 1.8 * behind)
+            line.set_linewidth(1.4 + 0.7 * behind)
+            line.set_markersize(4 + 1.2 * behind)
         axes.set_xscale("log")
         axes.set_xticks(distances)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(int(value))))
         axes.xaxis.set_minor_locator(NullLocator())
         return figure
 
     return draw()
+
+
+def _short(distance: int) -> str:
+    """25,000 as 25k, which has room on the axis beside 50k."""
+    return str(distance) if distance < 1_000 else f"{distance / 1_000:g}k"
 
 
 def table(rows: Rows) -> str:
