@@ -123,7 +123,7 @@ def made_up(shares: dict[str, list[list[float]]]) -> list[Row]:
 
 
 def test_curves_say_what_the_seeds_recalled() -> None:
-    rows = rows_of(
+    rows = made_up(
         {"lstm": [[1, 1, 0.96], [1, 0.94, 1.0]], "rnn": [[0.9, 0.5, 0.3], [0.7, 0.3, 0.3]], "bag": [[0.2]]}
     )
     lstm, rnn, bag = curves(rows, "party")
@@ -140,7 +140,7 @@ def test_curves_say_what_the_seeds_recalled() -> None:
 
 
 def test_the_picture_has_a_line_a_cell_on_a_log_axis() -> None:
-    rows = rows_of(
+    rows = made_up(
         {"lstm": [[1, 1, 0.96], [1, 0.94, 1.0]], "rnn": [[0.9, 0.5, 0.3], [0.7, 0.3, 0.3]], "bag": [[0.2]]}
     )
     figure = recall_picture(rows, "party")
