@@ -6,7 +6,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from storyline.stories.examples import Examples
 from storyline.stories.scoring import Reader
@@ -20,6 +19,8 @@ def bag_counts(examples: Examples) -> Any:
 
     The word at the question is counted once more, in columns of its own: it says which digit is asked for.
     """
+    from scipy.sparse import csr_matrix
+
     rows, columns, values = [], [], []
     width = len(examples.vocabulary) if examples.tokens is not None else 0
     for question, (row, step) in enumerate(zip(examples.question_rows, examples.question_steps, strict=True)):
@@ -43,8 +44,9 @@ def bag_of_words(
 ) -> Reader:
     """Train scikit-learn's logistic regression or multinomial naive Bayes on the counts of `n` training examples.
 
-    A story whose answer is a number is read by a linear regression. Raises ValueError for another model, and for
-    naive Bayes on real inputs, which may be negative.
+    Ask at the distance that it was trained at, and not far away: there the filling drowns the few names that tell
+    which answers are possible at all, and it falls below chance. A story whose answer is a number is read by a linear
+    regression. Raises ValueError for another model, and for naive Bayes on real inputs, which may be negative.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -58,9 +60,9 @@ def bag_of_words(
     if not story.classes:
         line = LinearRegression().fit(bag_counts(examples).toarray(), examples.numbers)
         return lambda asked: np.asarray(line.predict(bag_counts(asked).toarray()))
-    classifier: Any = MultinomialNB() if model == "bayes" else LogisticRegression(C=0.1, max_iter=100)
+    classifier: Any = MultinomialNB() if model == "bayes" else LogisticRegression(C=0.1, max_iter=50)
     with warnings.catch_warnings():
-        # A hundred steps do: a bag that knew the answer would show it long before.
+        # Fifty steps do: a bag that knew the answer would show it long before.
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(bag_counts(examples), examples.answers)
     return lambda asked: np.asarray(classifier.predict(bag_counts(asked)))

@@ -24,7 +24,7 @@ _SUFFIXES = (".txt", ".txt.xz", ".parquet")
 class Filling:
     """Prose as numbers: one long run of words a split, its documents one after another.
 
-    source     where it comes from, in words
+    source     where it comes from: the name of the file or folder, without what lies above it
     ranks      word -> its rank by frequency in the training split, the most frequent first; words that only
                other splits hold follow after these
     known      how many of the ranks the training split holds
@@ -66,7 +66,10 @@ def read_filling(path: str | None = None) -> Filling:
     order = sorted(documents, key=lambda name: (zlib.crc32(name.encode()), name))
     held = max(1, len(order) // 7)
     parts = {"test": order[:held], "validation": order[held : 2 * held], "train": order[2 * held :]}
-    return _numbered(path, {split: {name: documents[name] for name in parts[split]} for split in SPLITS})
+    return _numbered(
+        Path(path).resolve().name,
+        {split: {name: documents[name] for name in parts[split]} for split in SPLITS},
+    )
 
 
 def _numbered(source: str, named: dict[str, dict[str, list[str]]]) -> Filling:

@@ -23,7 +23,7 @@ SENTENCES = (
     "when the {a} {n} came , the {m} was gone .",
     "they {v} the {n} , and after that the {b} {m} .",
 )
-WORDS = 120_000
+WORDS = 80_000
 
 
 def template_prose() -> dict[str, list[list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,17 +23,20 @@ BAR = 0.95
 class Recall:
     """How much was recalled over one distance.
 
-    right, facts     facts answered right (all of their questions), and facts asked for
+    right, facts                 facts answered right (all of their questions), and facts asked for
+    chance                       the share of facts that the best guess blind to order gets right, were its answers
+                                 to the questions of one fact independent
     questions_right, questions   the same of single questions (the digits of a number)
-    chance           the share of questions that the best guess blind to order gets right
+    question_chance              and the share that this guess gets right of them
     """
 
     distance: int
     right: int
     facts: int
+    chance: float
     questions_right: int
     questions: int
-    chance: float
+    question_chance: float
 
     @property
     def accuracy(self) -> float:
@@ -78,27 +82,48 @@ def marks(story: Story, examples: Examples, answers: np.ndarray) -> np.ndarray:
 
 def fact_marks(examples: Examples, marked: np.ndarray) -> np.ndarray:
     """(facts asked,) bool: a fact is recalled where all of its questions are answered right."""
+    return np.asarray(_by_fact(examples, ~marked) == 0)
+
+
+def _by_fact(examples: Examples, values: np.ndarray) -> np.ndarray:
+    """(facts asked,) sums of the values of each fact's questions."""
     _, fact = np.unique(np.stack([examples.question_rows, examples.facts]), axis=1, return_inverse=True)
-    wrong = np.bincount(fact.ravel(), weights=~marked)
-    return np.asarray(wrong == 0)
+    return np.bincount(fact.ravel(), weights=values)
 
 
 def recall(
-    reader: Reader, story: Story, distance: int, *, n: int = 200, split: str = "test", words: int = 400_000
+    reader: Reader,
+    story: Story,
+    distance: int,
+    *,
+    n: int = 200,
+    split: str = "test",
+    seconds: float | None = None,
+    words: int = 200_000,
 ) -> Recall:
-    """Ask `n` examples of a split, the same each time, over one distance; at most `words` words at once."""
+    """Ask `n` examples of a split, the same each time, over one distance.
+
+    seconds  begin no further batch after so many; `Recall.facts` says how many were asked. None: ask all
+    words    how many words a batch may have, which bounds the memory
+    """
     size = max(1, min(n, words // distance))
     right = facts = questions_right = questions = 0
-    chance = 0.0
+    chance = question_chance = 0.0
     rng = np.random.default_rng([SPLITS.index(split), story.seed, distance])
+    began = time.perf_counter()
     for start in range(0, n, size):
+        if start and seconds is not None and time.perf_counter() - began > seconds:
+            break
         examples = story.batch(min(size, n - start), split, rng, distance=distance)
         marked = marks(story, examples, reader(examples))
         recalled = fact_marks(examples, marked)
         right, facts = right + int(recalled.sum()), facts + len(recalled)
         questions_right, questions = questions_right + int(marked.sum()), questions + len(marked)
-        chance += float(examples.chances.sum())
-    return Recall(distance, right, facts, questions_right, questions, chance / questions)
+        chance += float(np.exp(_by_fact(examples, np.log(examples.chances))).sum())
+        question_chance += float(examples.chances.sum())
+    return Recall(
+        distance, right, facts, chance / facts, questions_right, questions, question_chance / questions
+    )
 
 
 def recall_over_distance(
@@ -108,12 +133,14 @@ def recall_over_distance(
     *,
     n: int = 200,
     split: str = "test",
+    seconds: float | None = None,
+    words: int = 200_000,
     progress: Callable[[Recall], None] = lambda recalled: None,
 ) -> list[Recall]:
-    """Recall over each distance, from the shortest to the longest."""
+    """Recall over each distance, from the shortest to the longest, as `recall` takes it."""
     curve = []
     for distance in sorted(set(distances)):
-        curve.append(recall(reader, story, distance, n=n, split=split))
+        curve.append(recall(reader, story, distance, n=n, split=split, seconds=seconds, words=words))
         progress(curve[-1])
     return curve
 
@@ -129,6 +156,17 @@ def longest_recalled(curve: Sequence[Recall], bar: float = BAR) -> int | None:
             break
         longest = recalled.distance
     return longest
+
+
+def headline(longest: Sequence[int | None], share: float = 0.8) -> int | None:
+    """The distance that at least `share` of the seeds (four of five) recalled, from the longest of each.
+
+    None where more of them recalled nothing.
+    """
+    if not longest:
+        raise ValueError("there is no seed to take a headline from; train at least one")
+    ranked = sorted((each or 0 for each in longest), reverse=True)
+    return ranked[math.ceil(share * len(ranked)) - 1] or None
 
 
 def mean_over_seeds(

@@ -113,7 +113,7 @@ RARE = ("rare", "old", "new", "small", "famous", "dusty")
 
 
 def write_books(t: Teller) -> Script:
-    """The collection of rare books was: `distance` attractors lie between the subject and its verb.
+    """The collection of rare books that day was: `distance` attractors lie between the subject and its verb.
 
     As many nouns are singular as plural, and each may be the subject, so that chance is one half; to make them even a
     place ("behind the gardens ,") may stand before the subject. The distractors are sentences before. No set of nouns
@@ -129,7 +129,8 @@ def write_books(t: Teller) -> Script:
     for noun in nouns[1 : count - t.distractors]:
         rare = f"{t.random.choice(RARE)} " if t.random.random() < 0.5 else ""
         script.append(f"{t.random.choice(NEAR)} the {rare}{noun}")
-    return [*script, Ask("was" if nouns[0] in THINGS else "were", 0.5)]
+    # The last word is the same for all: the number of the last noun alone would tell a little of the first one's.
+    return [*script, "that day", Ask("was" if nouns[0] in THINGS else "were", 0.5)]
 
 
 def _numbered(t: Teller, count: int) -> list[str]:
@@ -145,7 +146,7 @@ books = Kind(
     "The collection of rare books was: asked for the verb's number past attractors.",
     write_books,
     ("was", "were"),
-    lexicon("nobody saw the . ,", *NEAR, *RARE, *THINGS, *THINGS.values()),
+    lexicon("nobody saw the . , that day", *NEAR, *RARE, *THINGS, *THINGS.values()),
     distractors=(0, 0, 6),
     filled=False,
 )
