@@ -31,7 +31,7 @@ class Learning:
     learning_rate    of Adam (Kingma and Ba 2015); falls linearly to a fiftieth over the last `cooling` of the budget
     cooling          share of the budget, 0 to 1
     clip             the greatest norm of the gradient
-    batch_steps      steps in a batch, so that short stories come in larger batches: 32 to 96 rows
+    batch_steps      steps in a batch, so that short stories come in larger batches: 32 to 64 rows
     curriculum       begin at a fortieth of story.distance and lengthen by a third at 90 % right (`Curriculum`); at the
                      end every distance up to story.distance is drawn. False: story.distance from the beginning
     perturbation     what the state of a recurrent core suffers (`StatePerturbation`), growing with the curriculum;
@@ -135,7 +135,7 @@ def _drawn(story: Story, learning: Learning, curriculum: Curriculum, rng: np.ran
     distance = curriculum.difficulty
     if learning.curriculum and curriculum.finished:
         distance = int(rng.integers(max(1, story.distance // 8), story.distance + 1))
-    rows = min(96, max(32, learning.batch_steps // (distance + 40)))
+    rows = min(64, max(32, learning.batch_steps // (distance + 40)))
     return story.batch(rows, "train", rng, distance=distance)
 
 
