@@ -82,7 +82,9 @@ def test_a_module_of_torch_learns_too_and_a_number_is_never_perturbed() -> None:
     assert type(model.core) is nn.LSTM
     assert model.answers(story.batch(3)).dtype == np.float32
     still = replace(QUICK, perturbation=None)
-    for one, other in zip(learn(story, "lstm", 0, QUICK).parameters(), learn(story, "lstm", 0, still).parameters(), strict=True):
+    for one, other in zip(
+        learn(story, "lstm", 0, QUICK).parameters(), learn(story, "lstm", 0, still).parameters(), strict=True
+    ):
         assert torch.equal(one, other)
 
 

@@ -41,7 +41,9 @@ class StoryModel(nn.Module):
         self.sharpened = 1.0
         self.log: list[dict[str, float]] = []
 
-    def forward(self, examples: Examples, perturbation: StatePerturbation | None = None, pieces: int = PIECE) -> Tensor:
+    def forward(
+        self, examples: Examples, perturbation: StatePerturbation | None = None, pieces: int = PIECE
+    ) -> Tensor:
         """What the head says at every question: (questions, classes), or (questions, 1) where the answer is a number.
 
         pieces        the steps that the core reads at once; with a perturbation the mean of a random number of steps
@@ -75,7 +77,7 @@ class StoryModel(nn.Module):
     def answers(self, examples: Examples) -> np.ndarray:
         """The answer to every question: (questions,) int64 in `classes`, or float32 where the answer is a number."""
         said = self(examples)
-        return (said.argmax(-1) if self.story.classes else said[:, 0]).numpy()
+        return np.asarray((said.argmax(-1) if self.story.classes else said[:, 0]).numpy())
 
     def right(self, examples: Examples) -> np.ndarray:
         """(questions,) bool: which questions are answered rightly; a number within the kind's tolerance."""
