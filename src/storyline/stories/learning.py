@@ -44,11 +44,11 @@ class Learning:
     sharpen_rows     validation stories at each of the two distances
     """
 
-    seconds: float | None = 60.0
+    seconds: float | None = 90.0
     batches: int | None = None
     hidden_size: int = 96
     embedding_size: int = 32
-    learning_rate: float = 1e-2
+    learning_rate: float = 4e-3
     cooling: float = 0.35
     clip: float = 1.0
     batch_steps: int = 12_000
