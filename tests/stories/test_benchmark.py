@@ -111,7 +111,7 @@ def test_side_by_side_is_the_same(tmp_path: Path) -> None:
     assert told(alone) == told(together)
 
 
-def rows_of(shares: dict[str, list[list[float]]]) -> list[Row]:
+def made_up(shares: dict[str, list[list[float]]]) -> list[Row]:
     """Rows of made-up accuracies: cell -> a list a seed, of one at 10, 100 and 1000."""
     return [
         {"story": "party", "cell": cell, "seed": seed, "distance": distance, "accuracy": accuracy, "chance": 0.25,
@@ -123,7 +123,7 @@ def rows_of(shares: dict[str, list[list[float]]]) -> list[Row]:
 
 
 def test_curves_say_what_the_seeds_recalled() -> None:
-    rows = rows_of(
+    rows = made_up(
         {"lstm": [[1, 1, 0.96], [1, 0.94, 1.0]], "rnn": [[0.9, 0.5, 0.3], [0.7, 0.3, 0.3]], "bag": [[0.2]]}
     )
     lstm, rnn, bag = curves(rows, "party")
@@ -140,7 +140,7 @@ def test_curves_say_what_the_seeds_recalled() -> None:
 
 
 def test_the_picture_has_a_line_a_cell_on_a_log_axis() -> None:
-    rows = rows_of(
+    rows = made_up(
         {"lstm": [[1, 1, 0.96], [1, 0.94, 1.0]], "rnn": [[0.9, 0.5, 0.3], [0.7, 0.3, 0.3]], "bag": [[0.2]]}
     )
     figure = recall_picture(rows, "party")
@@ -151,4 +151,4 @@ def test_the_picture_has_a_line_a_cell_on_a_log_axis() -> None:
     assert set(lines["chance"].get_ydata()) == {0.25}  # type: ignore[arg-type]
     assert "bag" not in lines
     with pytest.raises(ValueError, match="no cell of party was asked at two distances"):
-        recall_picture(rows_of({"bag": [[0.2]]}), "party")
+        recall_picture(made_up({"bag": [[0.2]]}), "party")

@@ -121,7 +121,7 @@ def measure(run: Run, place: Row | None = None) -> list[Row]:
         parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = time.perf_counter()
     # Attention has a number for every pair of words that it looks at; a state has none.
-    words = 200_000 if run.cell == "transformer" else 1_000_000
+    words = 100_000 if run.cell == "transformer" else 1_000_000
     curve = recall_over_distance(
         reader, run.story, distances, n=run.examples, seconds=run.asking_seconds, words=words
     )
