@@ -11,13 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from storyline.layers import Recurrent
-from storyline.layers.sharpening import sharpen
-from storyline.layers.state_perturbation import StatePerturbation
+from storyline.layers import Recurrent, StatePerturbation, sharpen
 from storyline.stories.examples import Examples
 from storyline.stories.learning_model import Core, StoryModel, core_of, judged
 from storyline.stories.story import Story
-from storyline.training.curriculum import Curriculum
+from storyline.training import Curriculum
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def learn(
 ) -> StoryModel:
     """Train a fresh model on stories of `story.distance` or less and return it, in evaluation mode.
 
-    cell  lstm (coupled gates), lstm_plain, gru, rnn, slstm, transformer, or a function input_size -> module with
+    cell  one of `learning_model.CELLS` (lstm has coupled gates), or a function input_size -> module with
           `hidden_size`, such as lambda size: torch.nn.LSTM(size, 64, batch_first=True)
     seed  of the weights, the stories and the perturbation; torch's and NumPy's global generators are left as they were
 

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent
-from storyline.layers.state_perturbation import StatePerturbation
+from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent, StatePerturbation
 from storyline.stories.examples import Examples
 from storyline.stories.learning_transformer import CausalTransformer
 from storyline.stories.story import Story
 
 Core = Callable[[int], nn.Module]
-CELLS = ("rnn", "gru", "lstm", "lstm_plain", "slstm", "transformer")
+CELLS = ("rnn", "gru", "lstm", "lstm_plain", "slstm", "transformer", "torch_lstm")
 # Steps that are read at once where no gradient is wanted; the state goes on from piece to piece.
 PIECE = 2_000
 
@@ -95,8 +94,9 @@ def core_of(cell: str | Core, hidden_size: int, remember: int) -> Core:
     """The core by the name of its cell, or the user's own function of the input size.
 
     lstm is the LSTM with coupled gates: its c stays between -1 and 1 however long the story, where the c of the plain
-    one (lstm_plain) grows without bound. All but the Transformer are initialised to remember `remember` steps. The
-    Transformer has two layers of `hidden_size`.
+    one (lstm_plain) grows without bound. These and rnn, gru and slstm are initialised to remember `remember` steps;
+    torch_lstm is torch.nn.LSTM as it comes, and its state is never perturbed. The Transformer has two layers of
+    `hidden_size`.
     Raises ValueError for an unknown name.
     """
     if not isinstance(cell, str):
@@ -108,6 +108,7 @@ def core_of(cell: str | Core, hidden_size: int, remember: int) -> Core:
         "lstm": lambda size: LSTM(size, hidden_size, coupled_gates=True, **settings),
         "lstm_plain": lambda size: LSTM(size, hidden_size, **settings),
         "slstm": lambda size: SLSTM(size, hidden_size, **settings),
+        "torch_lstm": lambda size: nn.LSTM(size, hidden_size, batch_first=True),
         "transformer": lambda size: CausalTransformer(size, hidden_size),
     }
     if cell not in cores:
