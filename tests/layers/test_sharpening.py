@@ -41,7 +41,9 @@ def test_of_the_slstm_the_rows_of_f_are_multiplied() -> None:
         i, f, z, o = value.chunk(4)
         old = trained[name].chunk(4)
         assert torch.equal(f, 3 * old[1])
-        assert all(torch.equal(one, other) for one, other in zip((i, z, o), (old[0], old[2], old[3]), strict=True))
+        assert all(
+            torch.equal(one, other) for one, other in zip((i, z, o), (old[0], old[2], old[3]), strict=True)
+        )
 
 
 def test_it_reaches_every_layer_and_direction_and_can_be_undone() -> None:
@@ -74,5 +76,5 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="the gates of lstm_layer_norm cannot"):
         sharpen(LSTM(2, 3, layer_norm=True), 2.0)
     for factor in (0, -1.0, math.inf, True, "2"):
-        with pytest.raises(ValueError, match="it must be a number greater than 0, such as 1.5"):
+        with pytest.raises(ValueError, match=r"it must be a number greater than 0, such as 1\.5"):
             sharpen(LSTM(2, 3), factor)  # type: ignore[arg-type]

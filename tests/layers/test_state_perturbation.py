@@ -13,7 +13,9 @@ from storyline.layers import GRU, LSTM, RNN, SLSTM, CellStack
 from storyline.layers.state_perturbation import StatePerturbation
 
 BATCH, SIZE = 4000, 3
-unknown = Cell("sum", gates=(), states=("h",), preactivations=1, step=lambda x, h, state: ((), (x + h + state[0],)))
+unknown = Cell(
+    "sum", gates=(), states=("h",), preactivations=1, step=lambda x, h, state: ((), (x + h + state[0],))
+)
 STILL = {"noise": 0.0, "shrinkage": 0.0, "drift": 0.0, "share": 1.0}
 
 
@@ -34,7 +36,8 @@ def test_shrinkage_takes_a_uniform_share_and_half_of_the_time_from_c() -> None:
     h, c = StatePerturbation(**{**STILL, "shrinkage": 0.8})(LSTM(2, SIZE), state_of(2.0), None)
     for kept, coins in ((h / 2, 1.0), (c / 2, 0.5)):
         assert (kept[..., :1] == kept).all()  # all units of a row alike
-        assert kept.min() >= 0.2 and kept.max() <= 1
+        assert kept.min() >= 0.2
+        assert kept.max() <= 1
         assert kept.mean().item() == pytest.approx(1 - coins * 0.8 / 2, abs=0.02)
 
 
@@ -73,7 +76,9 @@ def test_what_the_equations_bound_stays_bounded(layer: LSTM | GRU | RNN) -> None
 
 def test_of_the_slstm_the_quotient_is_perturbed_and_an_empty_state_stays_empty() -> None:
     h, c, n, m = state_of(0.5, 4)
-    after = StatePerturbation(**{**STILL, "shrinkage": 1.0})(SLSTM(2, SIZE, num_heads=1), (h, 2 * c, 4 * n, m), None)
+    after = StatePerturbation(**{**STILL, "shrinkage": 1.0})(
+        SLSTM(2, SIZE, num_heads=1), (h, 2 * c, 4 * n, m), None
+    )
     assert torch.equal(after[2], 4 * n)
     assert torch.equal(after[3], m)
     assert (after[1] / after[2]).max().item() == pytest.approx(0.5)
@@ -92,7 +97,7 @@ def test_the_gradient_passes_and_not_through_the_drift() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="shrinkage is 2; it must be a number from 0 to 1"):
         StatePerturbation(shrinkage=2)
-    with pytest.raises(ValueError, match="drift_factor is 0.5"):
+    with pytest.raises(ValueError, match=r"drift_factor is 0\.5"):
         StatePerturbation(drift_factor=0.5)
     with pytest.raises(ValueError, match="which state of sum holds what is remembered is not known"):
         StatePerturbation()(CellStack(unknown, 2, SIZE), state_of(0.0, 1)[0], None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from torch import Tensor
@@ -64,7 +63,7 @@ class StatePerturbation:
                   "drift_factor": (1, math.inf), "share": (0, 1)}  # fmt: skip
         for name, (least, most) in ranges.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real) or not least <= value <= most:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
                 raise ValueError(f"{name} is {value!r}; it must be a number from {least} to {most}")
 
     def scaled(self, strength: float) -> StatePerturbation:

@@ -11,13 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from storyline.layers import Recurrent
-from storyline.layers.sharpening import sharpen
-from storyline.layers.state_perturbation import StatePerturbation
+from storyline.layers import Recurrent, StatePerturbation, sharpen
 from storyline.stories.examples import Examples
 from storyline.stories.learning_model import Core, StoryModel, core_of, judged
 from storyline.stories.story import Story
-from storyline.training.curriculum import Curriculum
+from storyline.training import Curriculum
 
 
 @dataclass(frozen=True)
@@ -40,15 +38,15 @@ class Learning:
     sharpenings      after training the gates are sharpened by that one of these factors which answers most questions
                      of validation stories rightly, at story.distance and at sharpen_distance together (`sharpen`); the
                      least of equals. Chosen, not trained. (1.0,): as trained
-    sharpen_distance None: ten times story.distance
+    sharpen_distance None: 50 times story.distance where prose fills the story, else ten times
     sharpen_rows     validation stories at each of the two distances
     """
 
-    seconds: float | None = 60.0
+    seconds: float | None = 90.0
     batches: int | None = None
     hidden_size: int = 96
     embedding_size: int = 32
-    learning_rate: float = 1e-2
+    learning_rate: float = 4e-3
     cooling: float = 0.35
     clip: float = 1.0
     batch_steps: int = 12_000
@@ -57,7 +55,7 @@ class Learning:
     pieces: int = 4
     sharpenings: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
     sharpen_distance: int | None = None
-    sharpen_rows: int = 100
+    sharpen_rows: int = 60
 
     def __post_init__(self) -> None:
         if (self.seconds is None) == (self.batches is None):
@@ -72,10 +70,12 @@ class Learning:
             raise ValueError("sharpenings is empty; give (1.0,) to leave the gates as trained")
 
 
-def learn(story: Story, cell: str | Core = "lstm", seed: int = 0, learning: Learning | None = None) -> StoryModel:
+def learn(
+    story: Story, cell: str | Core = "lstm", seed: int = 0, learning: Learning | None = None
+) -> StoryModel:
     """Train a fresh model on stories of `story.distance` or less and return it, in evaluation mode.
 
-    cell  lstm (coupled gates), lstm_plain, gru, rnn, slstm, transformer, or a function input_size -> module with
+    cell  one of `learning_model.CELLS` (lstm has coupled gates), or a function input_size -> module with
           `hidden_size`, such as lambda size: torch.nn.LSTM(size, 64, batch_first=True)
     seed  of the weights, the stories and the perturbation; torch's and NumPy's global generators are left as they were
 
@@ -88,7 +88,9 @@ def learn(story: Story, cell: str | Core = "lstm", seed: int = 0, learning: Lear
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
-        model = StoryModel(story, core_of(cell, learning.hidden_size, story.distance), learning.embedding_size)
+        model = StoryModel(
+            story, core_of(cell, learning.hidden_size, story.distance), learning.embedding_size
+        )
         _train(model, learning, rng)
         model.eval()
         _sharpen(model, learning, seed)
@@ -102,12 +104,14 @@ def _train(model: StoryModel, learning: Learning, rng: np.random.Generator) -> N
     begun, batch, spent = time.perf_counter(), 0, 0.0
     while spent < 1:
         for group in optimiser.param_groups:
-            group["lr"] = learning.learning_rate * min(1.0, max(0.02, (1 - spent) / max(1e-9, learning.cooling)))
+            group["lr"] = learning.learning_rate * min(
+                1.0, max(0.02, (1 - spent) / max(1e-9, learning.cooling))
+            )
         examples = _drawn(story, learning, curriculum, rng)
         said = model(examples, _perturbation(model, learning, curriculum), max(1, limit // learning.pieces))
         loss = loss_of(story, said, examples)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), learning.clip)
         optimiser.step()
         answers = (said.argmax(-1) if story.classes else said[:, 0]).detach().numpy()
@@ -149,18 +153,27 @@ def _perturbation(model: StoryModel, learning: Learning, curriculum: Curriculum)
 
 
 def _sharpen(model: StoryModel, learning: Learning, seed: int) -> None:
-    """Sharpen by the factor that validation stories choose; the plain RNN and the Transformer have nothing to sharpen."""
+    """Sharpen by the factor that validation stories choose; a plain RNN and a Transformer have nothing to sharpen."""
     core = model.core
     if not isinstance(core, Recurrent) or core.cell.name.startswith("rnn") or not model.story.classes:
         return
     trained = {name: value.clone() for name, value in core.state_dict().items()}
-    distances = (model.story.distance, learning.sharpen_distance or 10 * model.story.distance)
-    asked = [model.story.batch(learning.sharpen_rows, "validation", seed, distance=each) for each in distances]
+    distances = (
+        model.story.distance,
+        learning.sharpen_distance or (50 if model.story.kind.filled else 10) * model.story.distance,
+    )
+    asked = [
+        model.story.batch(learning.sharpen_rows, "validation", seed, distance=each) for each in distances
+    ]
     best = -1.0
     for factor in sorted(learning.sharpenings):
         core.load_state_dict(trained)
         sharpen(core, factor)
         right = float(np.mean([model.right(examples).mean() for examples in asked]))
         if right > best:
-            best, model.sharpened, chosen = right, factor, {k: v.clone() for k, v in core.state_dict().items()}
+            best, model.sharpened, chosen = (
+                right,
+                factor,
+                {k: v.clone() for k, v in core.state_dict().items()},
+            )
     core.load_state_dict(chosen)

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent
-from storyline.layers.state_perturbation import StatePerturbation
+from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent, StatePerturbation
 from storyline.stories.examples import Examples
 from storyline.stories.learning_transformer import CausalTransformer
 from storyline.stories.story import Story
 
 Core = Callable[[int], nn.Module]
-CELLS = ("rnn", "gru", "lstm", "lstm_plain", "slstm", "transformer")
+CELLS = ("rnn", "gru", "lstm", "lstm_plain", "slstm", "transformer", "torch_lstm")
 # Steps that are read at once where no gradient is wanted; the state goes on from piece to piece.
 PIECE = 2_000
 
@@ -41,7 +40,9 @@ class StoryModel(nn.Module):
         self.sharpened = 1.0
         self.log: list[dict[str, float]] = []
 
-    def forward(self, examples: Examples, perturbation: StatePerturbation | None = None, pieces: int = PIECE) -> Tensor:
+    def forward(
+        self, examples: Examples, perturbation: StatePerturbation | None = None, pieces: int = PIECE
+    ) -> Tensor:
         """What the head says at every question: (questions, classes), or (questions, 1) where the answer is a number.
 
         pieces        the steps that the core reads at once; with a perturbation the mean of a random number of steps
@@ -75,7 +76,7 @@ class StoryModel(nn.Module):
     def answers(self, examples: Examples) -> np.ndarray:
         """The answer to every question: (questions,) int64 in `classes`, or float32 where the answer is a number."""
         said = self(examples)
-        return (said.argmax(-1) if self.story.classes else said[:, 0]).numpy()
+        return np.asarray((said.argmax(-1) if self.story.classes else said[:, 0]).numpy())
 
     def right(self, examples: Examples) -> np.ndarray:
         """(questions,) bool: which questions are answered rightly; a number within the kind's tolerance."""
@@ -93,8 +94,9 @@ def core_of(cell: str | Core, hidden_size: int, remember: int) -> Core:
     """The core by the name of its cell, or the user's own function of the input size.
 
     lstm is the LSTM with coupled gates: its c stays between -1 and 1 however long the story, where the c of the plain
-    one (lstm_plain) grows without bound. All but the Transformer are initialised to remember `remember` steps. The
-    Transformer has two layers of `hidden_size`.
+    one (lstm_plain) grows without bound. These and rnn, gru and slstm are initialised to remember `remember` steps;
+    torch_lstm is torch.nn.LSTM as it comes, and its state is never perturbed. The Transformer has two layers of
+    `hidden_size`.
     Raises ValueError for an unknown name.
     """
     if not isinstance(cell, str):
@@ -106,6 +108,7 @@ def core_of(cell: str | Core, hidden_size: int, remember: int) -> Core:
         "lstm": lambda size: LSTM(size, hidden_size, coupled_gates=True, **settings),
         "lstm_plain": lambda size: LSTM(size, hidden_size, **settings),
         "slstm": lambda size: SLSTM(size, hidden_size, **settings),
+        "torch_lstm": lambda size: nn.LSTM(size, hidden_size, batch_first=True),
         "transformer": lambda size: CausalTransformer(size, hidden_size),
     }
     if cell not in cores:

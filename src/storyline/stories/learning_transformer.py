@@ -25,7 +25,9 @@ class CausalTransformer(nn.Module):
     Raises ValueError where hidden_size is no multiple of num_heads.
     """
 
-    def __init__(self, input_size: int, hidden_size: int = 64, num_layers: int = 2, num_heads: int = 4) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int = 64, num_layers: int = 2, num_heads: int = 4
+    ) -> None:
         super().__init__()
         if hidden_size % num_heads:
             raise ValueError(f"hidden_size is {hidden_size}, no multiple of num_heads={num_heads}; give one")
@@ -57,7 +59,9 @@ class _Layer(nn.Module):
         parts = self.project(self.before(x)).view(batch, time, 3, self.heads, size // self.heads)
         q, k, v = parts.permute(2, 0, 3, 1, 4)
         block = time if torch.is_grad_enabled() else BLOCK
-        mixed = torch.cat([self._attend(q, k, v, start, min(start + block, time)) for start in range(0, time, block)], 2)
+        mixed = torch.cat(
+            [self._attend(q, k, v, start, min(start + block, time)) for start in range(0, time, block)], 2
+        )
         x = x + self.leave(mixed.transpose(1, 2).reshape(batch, time, size))
         return x + torch.as_tensor(self.wide(self.behind(x)))
 
@@ -65,4 +69,6 @@ class _Layer(nn.Module):
         """Attention of the queries start ... stop - 1 to all keys up to themselves."""
         ago = torch.arange(start, stop).view(-1, 1) - torch.arange(stop)
         bias = (-self.slopes * ago).masked_fill(ago < 0, -math.inf)  # type: ignore[operator]
-        return functional.scaled_dot_product_attention(q[:, :, start:stop], k[:, :, :stop], v[:, :, :stop], bias)
+        return functional.scaled_dot_product_attention(
+            q[:, :, start:stop], k[:, :, :stop], v[:, :, :stop], bias
+        )
