@@ -23,7 +23,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "artifact": set(),
     "training": {"data", "artifact"},
     "tasks": {"layers", "data", "training", "artifact"},
-    "cli": {"cells", "kernels", "layers", "memory", "capabilities", "data", "artifact", "training", "tasks"},
+    "stories": {"layers", "training", "memory"},
+    "cli": {
+        "cells",
+        "kernels",
+        "layers",
+        "memory",
+        "capabilities",
+        "data",
+        "artifact",
+        "training",
+        "tasks",
+        "stories",
+    },  # fmt: skip
     "__init__": {"layers", "memory", "tasks"},
     "__main__": {"cli"},
 }

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from storyline import __version__
-from storyline.cli import capabilities, demo, evaluate, generate, memory, predict, train
+from storyline.cli import bench, capabilities, demo, evaluate, generate, memory, predict, train
 
 app = typer.Typer(
     name="storyline",
@@ -22,6 +22,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("generate")(generate.generate)
 app.command("memory")(memory.memory)
+app.add_typer(bench.app, name="bench")
 app.command("demo")(demo.demo)
 app.command("capabilities")(capabilities.capabilities)
 

@@ -9,7 +9,9 @@ from storyline.layers.pooling import Pooling, pool
 from storyline.layers.probe import MemoryProbe
 from storyline.layers.recurrent import Recurrent, State
 from storyline.layers.rnn import GRU, LSTM, RNN
+from storyline.layers.sharpening import sharpen
 from storyline.layers.slstm import SLSTM
+from storyline.layers.state_perturbation import StatePerturbation
 from storyline.layers.stream import Stream
 from storyline.layers.trace import Trace
 
@@ -30,6 +32,7 @@ __all__ = [
     "Recurrent",
     "SampledHead",
     "State",
+    "StatePerturbation",
     "Stream",
     "Swap",
     "TiedHead",
@@ -38,4 +41,5 @@ __all__ = [
     "accelerate",
     "pool",
     "restore",
+    "sharpen",
 ]

@@ -1,6 +1,7 @@
 """Training: the loop, its settings and events, checkpoints that resume bit for bit."""
 
 from storyline.training.checkpoint import FoundRun, find_run, remove_checkpoints
+from storyline.training.curriculum import Curriculum
 from storyline.training.errors import DivergedError, Interrupted, TrainingError
 from storyline.training.events import (
     CheckpointEvent,
@@ -20,6 +21,7 @@ from storyline.training.settings import SettingsError, TrainingSettings
 __all__ = [
     "Carry",
     "CheckpointEvent",
+    "Curriculum",
     "DivergedError",
     "Event",
     "FoundRun",

@@ -1,0 +1,74 @@
+"""`python -m benchmarks.memory.remember`: LSTM(64, remember=T) against torch.nn.LSTM(64) as it comes.
+
+Both learn the adding problem at T = 400 and copy at T = 100 with the same batches, optimiser and curriculum, without
+perturbation or sharpening, from 5 seeds; asked are 200 test stories at T. Rows go to results/remember.csv as they are
+finished; the same command again goes on. `--tiny` takes seconds and records nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.record import surroundings
+from storyline.stories import Story
+from storyline.stories.benchmark import Row, Run, run_into
+from storyline.stories.learning import Learning
+
+FILE = Path(__file__).parent / "results" / "remember.csv"
+OURS, THEIRS = "lstm_plain", "torch_lstm"
+BATCHES = {"adding": 3_000, "copy": 3_500}
+DISTANCES = {"adding": 400, "copy": 100}
+
+
+def runs_of(seeds: int, **distances: int) -> list[Run]:
+    """Both layers on each story at its distance, a seed after the other."""
+    learning = Learning(seconds=None, batches=1, hidden_size=64, perturbation=None, sharpenings=(1.0,))
+    return [
+        Run(Story(name, distance), cell, seed, (distance,), replace(learning, batches=BATCHES[name]))
+        for name, distance in distances.items()
+        for seed in range(seeds)
+        for cell in (OURS, THEIRS)
+    ]
+
+
+def said(rows: list[Row], left: int) -> None:
+    """Print what a run recalled."""
+    for row in rows:
+        share, chance = float(row["accuracy"]), float(row["chance"])
+        print(
+            f"{row['story']} at {row['distance']}, {row['cell']}, seed {row['seed']}: {share:.0%} (chance "
+            f"{chance:.0%}) after {row['training_seconds']} s; {left} left",
+            flush=True,
+        )
+
+
+def tiny() -> None:
+    """All of it at a size that takes seconds, in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        small = [
+            replace(run, learning=replace(run.learning, batches=2, hidden_size=4), examples=4)
+            for run in runs_of(1, adding=20, copy=5)
+        ]
+        run_into(Path(folder) / "remember.csv", small, place=dict(surroundings()), progress=said)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory.remember", description=__doc__)
+    parser.add_argument("--stories", nargs="+", choices=list(DISTANCES), default=list(DISTANCES))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side, one thread each")
+    parser.add_argument("--tiny", action="store_true", help="seconds; the numbers mean nothing")
+    asked = parser.parse_args()
+    if asked.tiny:
+        tiny()
+        return
+    runs = runs_of(asked.seeds, **{name: DISTANCES[name] for name in asked.stories})
+    run_into(FILE, runs, jobs=asked.jobs, place=dict(surroundings()), progress=said)
+
+
+if __name__ == "__main__":
+    main()

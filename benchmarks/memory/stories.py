@@ -1,0 +1,161 @@
+"""`python -m benchmarks.memory.stories [--quick]`: what each cell recalls of stories, over which distance.
+
+Rows go to results/stories.csv as they are finished; the same command again goes on. `--claims` judges the rows that
+are there against what they must show. `--tiny` takes seconds and records nothing that means anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.record import DATA, surroundings
+from storyline.memory.figures import to_png
+from storyline.stories import STORIES
+from storyline.stories.benchmark import BAG, Row, Run, planned, read_rows, rows_of, run_into
+from storyline.stories.learning import Learning
+from storyline.stories.picture import curves, recall_picture, table
+
+RESULTS = Path(__file__).parent / "results"
+NOVELS, FILINGS = DATA / "english_novels", DATA / "sec_10k_mda"
+CELLS = ("lstm", "slstm", "gru", "rnn", "transformer")
+# Stories whose question is asked of a second fact too.
+TWICE = {"party": 2}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """At least `must` of a story's facts at a distance, by at least `seeds` of the seeds of the LSTM."""
+
+    story: str
+    distance: int
+    must: float = 0.95
+    seeds: float = 0.8
+
+
+CLAIMS = (
+    Claim("party", 25_000),
+    Claim("party-2-facts", 25_000),
+    Claim("router", 1_500),
+    *(Claim(story, 900) for story in ("john-he", "breakfast", "but-then")),
+    *(Claim(story, 16) for story in ("chase", "books")),
+    Claim("parity", 1_000, must=1.0),
+)
+
+
+def listed(
+    stories: list[str], cells: list[str], seeds: int, learning: Learning, *, examples: int
+) -> list[Run]:
+    """The runs of stories and cells, the bag of words first."""
+    runs = []
+    for name in stories:
+        filling = str(FILINGS if name == "filing" else NOVELS)
+        for facts in (None, TWICE[name]) if name in TWICE else (None,):
+            story, distances = planned(name, filling=filling, facts=facts)
+            runs.append(Run(story, BAG, 0, distances, learning, examples))
+            runs += [
+                Run(story, cell, seed, distances, learning, examples)
+                for cell in cells
+                for seed in range(seeds)
+            ]
+    return runs
+
+
+def judged(rows: list[dict[str, str]]) -> list[str]:
+    """A line a claim: what was measured, and whether it holds."""
+    lines = []
+    for claim in CLAIMS:
+        own = [row for row in rows if (row["story"], row["cell"]) == (claim.story, "lstm")]
+        shares = [float(row["accuracy"]) for row in own if int(row["distance"]) == claim.distance]
+        if not shares:
+            lines.append(f"{claim.story} at {claim.distance:,}: not measured")
+            continue
+        holds = sum(share >= claim.must for share in shares)
+        verdict = "holds" if holds >= claim.seeds * len(shares) else "FALLS SHORT"
+        lines.append(
+            f"{claim.story} at {claim.distance:,}: {holds} of {len(shares)} seeds reach {claim.must:.0%} "
+            f"({' '.join(f'{share:.0%}' for share in shares)}): {verdict}"
+        )
+    return lines
+
+
+def draw(rows: list[dict[str, str]], folder: Path) -> None:
+    """A picture of each story that was asked at more than one distance."""
+    for story in dict.fromkeys(row["story"] for row in rows):
+        if any(len(curve.distances) > 1 for curve in curves(rows, story)):
+            to_png(recall_picture(rows, story), str(folder / f"stories-{story}.png"))
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory.stories", description=__doc__)
+    parser.add_argument("--stories", nargs="+", choices=STORIES, metavar="STORY", default=list(STORIES))
+    parser.add_argument("--cells", nargs="+", default=list(CELLS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each training")
+    parser.add_argument("--examples", type=int, default=200, help="asked at each distance")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side, one thread each")
+    parser.add_argument("--quick", action="store_true", help="the claimed stories by the LSTM alone")
+    parser.add_argument("--claims", action="store_true", help="train nothing, judge the rows that are there")
+    parser.add_argument("--tiny", action="store_true", help="seconds; the numbers mean nothing")
+    asked = parser.parse_args()
+    file = RESULTS / "stories.csv"
+    if asked.claims:
+        print("\n".join(judged(read_rows(file))))
+        return
+    if asked.quick:
+        asked.stories, asked.cells = list(dict.fromkeys(name_of(claim.story) for claim in CLAIMS)), ["lstm"]
+    if asked.tiny:
+        tiny(asked.stories, asked.cells)
+        return
+    for folder in (NOVELS, FILINGS):
+        if not folder.is_dir():
+            parser.exit(
+                1, f"{folder} is not there; put the novels and filings of the real data in its place\n"
+            )
+    runs = listed(
+        asked.stories, asked.cells, asked.seeds, Learning(seconds=asked.seconds), examples=asked.examples
+    )
+    place: Row = dict(surroundings())
+    run_into(file, runs, jobs=asked.jobs, place=place, progress=said)
+    rows = rows_of(file, runs)
+    draw(rows, RESULTS)
+    print(table(rows))
+    print("\n".join(judged(rows)))
+
+
+def name_of(story: str) -> str:
+    """The kind of a story by its label."""
+    return next(name for name in sorted(STORIES, key=len, reverse=True) if story.startswith(name))
+
+
+def said(rows: list[Row], left: int) -> None:
+    """Print what a run recalled."""
+    shares = "  ".join(f"{row['distance']}: {row['accuracy']:.0%}" for row in rows)
+    print(f"{rows[0]['story']} {rows[0]['cell']} seed {rows[0]['seed']}: {shares}  ({left} left)", flush=True)
+
+
+def tiny(stories: list[str], cells: list[str]) -> None:
+    """Everything at a size that takes seconds, in a folder that is thrown away."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        learning = Learning(seconds=None, batches=2, hidden_size=8, embedding_size=4, sharpenings=(1.0,))
+        runs = []
+        for name in stories:
+            story, distances = planned(name)
+            runs += [
+                Run(story, cell, 0, tuple(each for each in distances if each <= 100), learning, 2)
+                for cell in cells
+            ]
+        run_into(folder / "stories.csv", runs, progress=said)
+        draw(read_rows(folder / "stories.csv"), folder)
+        print("\n".join(judged(read_rows(folder / "stories.csv"))))
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

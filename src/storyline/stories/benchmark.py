@@ -1,0 +1,249 @@
+"""The memory benchmark: a cell learns a story by a fixed budget, and is asked at and beyond that distance."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from storyline.stories.bag import bag_of_words
+from storyline.stories.learning import Learning, learn
+from storyline.stories.scoring import recall_over_distance
+from storyline.stories.story import Story
+
+Row = dict[str, str | int | float]
+BAG = "bag"
+BAG_DISTANCE = 25
+
+FILLED = (450, (100, 450, 900, 2_500, 10_000, 25_000))
+PAGES = (450, (100, 450, 2_500, 10_000, 25_000, 50_000))
+NESTED = (8, (1, 2, 4, 8, 16, 32))
+BLANKS = (100, (25, 50, 100, 200, 500))
+# The distance that a story is learned up to, and those that it is asked at. A filled story of 450 words between fact
+# and question is one of about 500 words.
+PLANS: dict[str, tuple[int, tuple[int, ...]]] = {
+    "party": PAGES,
+    "filing": PAGES,
+    "router": (450, (100, 450, 900, 1_500, 10_000)),
+    "chase": NESTED,
+    "books": NESTED,
+    "theme": BLANKS,
+    "card": BLANKS,
+    "adding": (400, (100, 200, 400, 1_000)),
+    "temporal-order": (100, (50, 100, 200, 500, 1_000)),
+    "copy": BLANKS,
+    "selective-copy": BLANKS,
+    "parity": (40, (10, 40, 100, 1_000, 10_000, 100_000)),
+    "associative-recall": BLANKS,
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and its questions.
+
+    story           told up to its `distance` in training
+    cell            a name that `learn` knows; "bag": the bag of words, trained and asked at a distance of 25 at most
+    seed            of the training
+    distances       asked at
+    learning        the budget, the same for every cell
+    examples        asked at each distance
+    asking_seconds  the most that a distance may take; None: no limit
+    """
+
+    story: Story
+    cell: str
+    seed: int
+    distances: tuple[int, ...]
+    learning: Learning = field(default_factory=Learning)
+    examples: int = 200
+    asking_seconds: float | None = 30.0
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes two runs the same, as a file of results says it."""
+        story, learning = self.story, self.learning
+        asked = (
+            story.distractors,
+            story.facts,
+            story.source,
+            self.examples,
+            learning.seconds,
+            learning.batches,
+        )
+        return tuple(
+            map(str, (story.name, self.cell, self.seed, story.distance, *asked, learning.hidden_size))
+        )
+
+
+KEY = ("story", "cell", "seed", "trained_distance", "distractors", "facts", "filling", "examples", "budget_seconds",
+       "budget_batches", "hidden_size")  # fmt: skip
+
+
+def label(story: Story) -> str:
+    """The story's name, and what of it is not as usual: party-2-facts."""
+    unusual = [
+        f"-{value}-{what}"
+        for what, value in (("distractors", story.distractors), ("facts", story.facts))
+        if value != getattr(story.kind, what)[0]
+    ]
+    return story.name + "".join(unusual)
+
+
+def planned(
+    name: str, *, quick: bool = False, **parameters: str | int | None
+) -> tuple[Story, tuple[int, ...]]:
+    """The story at the distance that it is learned up to, and the distances asked; quick: to ten times that."""
+    trained, distances = PLANS.get(name, FILLED)
+    story = Story(name, trained, **parameters)  # type: ignore[arg-type]
+    return story, tuple(each for each in distances if not quick or each <= 10 * trained)
+
+
+def measure(run: Run, place: Row | None = None) -> list[Row]:
+    """Train, ask, and return a row a distance; `place` (machine, commit, ...) is added to each."""
+    began = time.perf_counter()
+    distances: Sequence[int] = run.distances
+    if run.cell == BAG:
+        # Asked near, where it is at its best: far away the filling drowns even the names that it could count.
+        distances = [min(BAG_DISTANCE, run.story.distance)]
+        bag = bag_of_words(replace(run.story, seed=run.seed), distance=distances[0])
+        reader, parameters, sharpened = bag, 0, 1.0
+    else:
+        model = learn(run.story, run.cell, run.seed, run.learning)
+        reader, sharpened = model.answers, model.sharpened
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+    trained = time.perf_counter()
+    # Attention has a number for every pair of words that it looks at; a state has none.
+    words = 100_000 if run.cell == "transformer" else 1_000_000
+    curve = recall_over_distance(
+        reader, run.story, distances, n=run.examples, seconds=run.asking_seconds, words=words
+    )
+    seconds: Row = {
+        "parameters": parameters,
+        "sharpened": sharpened,
+        "training_seconds": round(trained - began, 1),
+        "asking_seconds": round(time.perf_counter() - trained, 1),
+    }
+    rows = []
+    for each in curve:
+        low, high = each.interval
+        measured: Row = {
+            "distance": each.distance,
+            "accuracy": round(each.accuracy, 4),
+            "low": round(low, 4),
+            "high": round(high, 4),
+            "recalled": each.right,
+            "asked": each.facts,
+            "chance": round(each.chance, 6),
+            "question_accuracy": round(each.questions_right / each.questions, 4),
+            "question_chance": round(each.question_chance, 4),
+        }
+        rows.append(dict(zip(KEY, run.key, strict=True)) | measured | seconds | (place or surroundings()))
+    return rows
+
+
+def surroundings() -> Row:
+    """Where a row was measured."""
+    from storyline import __version__
+
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "machine": f"{names[0] if names else platform.machine()}, {cores} cores",
+        "commit": f"storyline {__version__}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def run_all(runs: Sequence[Run], *, jobs: int = 1, place: Row | None = None) -> Iterator[list[Row]]:
+    """The rows of each run as soon as it is done; `jobs` of them side by side, each on one thread.
+
+    Closing the iterator (or Ctrl-C) ends those that have not finished.
+    """
+    if jobs == 1:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield from (measure(run, place) for run in runs)
+        finally:
+            torch.set_num_threads(threads)
+        return
+    context = torch.multiprocessing.get_context("spawn")
+    with context.Pool(jobs, initializer=_alone) as pool:
+        yield from pool.imap_unordered(_measured, [(run, place) for run in runs])
+
+
+def _alone() -> None:
+    """One thread a process; Ctrl-C is the parent's, which ends them."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def _measured(given: tuple[Run, Row | None]) -> list[Row]:
+    return measure(*given)
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """The rows of a file of results; none where there is no file."""
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+def rows_of(file: Path, runs: Sequence[Run]) -> list[dict[str, str]]:
+    """The rows of a file that belong to these runs; of a run that was made at two commits, both, the newer last."""
+    keys = {run.key for run in runs}
+    return [row for row in read_rows(file) if tuple(row[name] for name in KEY) in keys]
+
+
+def run_into(
+    file: Path,
+    runs: Sequence[Run],
+    *,
+    jobs: int = 1,
+    place: Row | None = None,
+    progress: Callable[[list[Row], int], None] = lambda rows, left: None,
+) -> None:
+    """Append the rows of every run that `file` does not hold yet; what is finished stays, whatever comes after.
+
+    place     machine, commit, python and torch, as `surroundings` has them; rows of another commit do not count
+    progress  is told the rows of a run just finished, and how many are left
+    Raises ValueError where the file has other columns.
+    """
+    held = read_rows(file)
+    if held and not {*KEY, "commit"} <= set(held[0]):
+        raise ValueError(
+            f"{file} has the columns {list(held[0])}, which are not a benchmark's; name another file"
+        )
+    place = place or surroundings()
+    done = {(*(row[name] for name in KEY), row["commit"]) for row in held}
+    missing = [run for run in runs if (*run.key, str(place["commit"])) not in done]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    finished = 0
+    with closing(run_all(missing, jobs=jobs, place=place)) as results:  # type: ignore[type-var]
+        for rows in results:
+            _append(file, rows)
+            finished += 1
+            progress(rows, len(missing) - finished)
+
+
+def _append(file: Path, rows: list[Row]) -> None:
+    new = not file.is_file() or file.stat().st_size == 0
+    with file.open("a", newline="", encoding="utf-8") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,49 @@
+"""The benchmark of stories as a command: it runs, and its claims are judged by the rows."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from benchmarks.memory import stories
+
+
+def test_everything_runs_at_a_tiny_size(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["stories", "--tiny", "--stories", "parity", "party", "adding", "--cells", "rnn", "transformer"],
+    )
+    stories.main()
+    said = capsys.readouterr().out
+    assert "adding transformer seed 0: 100: " in said
+    assert "(0 left)" in said
+    assert "party at 25,000: not measured" in said
+
+
+def rows(*shares: float, story: str = "party-2-facts", distance: int = 25_000) -> list[dict[str, str]]:
+    return [
+        {"story": story, "cell": "lstm", "seed": str(seed), "distance": str(distance), "accuracy": str(share)}
+        for seed, share in enumerate(shares)
+    ]
+
+
+def test_a_claim_holds_by_four_seeds_of_five() -> None:
+    def verdict(*shares: float, **of: object) -> str:
+        (line,) = [line for line in stories.judged(rows(*shares, **of)) if "not measured" not in line]  # type: ignore[arg-type]
+        return line
+
+    assert verdict(1, 0.95, 0.96, 1, 0.5) == (
+        "party-2-facts at 25,000: 4 of 5 seeds reach 95% (100% 95% 96% 100% 50%): holds"
+    )
+    assert verdict(1, 0.94, 0.96, 1, 0.5).endswith("FALLS SHORT")
+    assert verdict(1, 1, 0.995, 0.995, 1, story="parity", distance=1000).endswith("FALLS SHORT")
+
+
+def test_the_quick_set_is_what_is_claimed() -> None:
+    names = {stories.name_of(claim.story) for claim in stories.CLAIMS}
+    assert names == {"party", "router", "john-he", "breakfast", "but-then", "chase", "books", "parity"}
+    for claim in stories.CLAIMS:
+        assert claim.distance in stories.planned(stories.name_of(claim.story))[1]

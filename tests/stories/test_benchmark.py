@@ -1,0 +1,154 @@
+"""The memory benchmark: rows that stay, a run that goes on, the curves and the picture of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storyline.stories import Story
+from storyline.stories.benchmark import (
+    PLANS,
+    Row,
+    Run,
+    label,
+    measure,
+    planned,
+    read_rows,
+    rows_of,
+    run_into,
+    surroundings,
+)
+from storyline.stories.learning import Learning
+from storyline.stories.picture import curves, recall_picture, table
+
+TINY = Learning(seconds=None, batches=3, hidden_size=8, embedding_size=4, sharpenings=(1.0,))
+
+
+def runs(cells: tuple[str, ...] = ("rnn", "lstm"), seeds: int = 2) -> list[Run]:
+    story = Story("parity", 6)
+    return [Run(story, cell, seed, (3, 12), TINY, 10) for cell in cells for seed in range(seeds)]
+
+
+def test_a_run_has_a_row_a_distance() -> None:
+    rows = measure(Run(Story("party", 8, filling=None), "gru", 1, (4, 8, 40), TINY, 20))
+    assert [row["distance"] for row in rows] == [4, 8, 40]
+    first = rows[0]
+    assert (first["story"], first["cell"], first["seed"], first["trained_distance"]) == (
+        "party",
+        "gru",
+        "1",
+        "8",
+    )
+    assert first["asked"] == 20
+    assert first["chance"] == 0.25
+    assert first["low"] <= first["accuracy"] <= first["high"]  # type: ignore[operator]
+    assert first["accuracy"] == first["recalled"] / 20  # type: ignore[operator]
+    assert first["filling"] == "the built-in grammar"
+    bag = measure(Run(Story("party", 8), "bag", 0, (4, 8, 40), TINY, 50))
+    assert [row["distance"] for row in bag] == [8]
+
+
+def test_every_story_has_a_plan_that_goes_beyond_its_training() -> None:
+    for name in PLANS:
+        story, distances = planned(name)
+        assert min(distances) <= story.distance < max(distances)
+        assert max(planned(name, quick=True)[1]) <= 10 * story.distance
+
+
+def test_a_label_says_what_is_unusual() -> None:
+    assert label(Story("party")) == "party"
+    assert label(Story("party", facts=2)) == "party-2-facts"
+    assert label(Story("party", facts=2, distractors=5)) == "party-5-distractors-2-facts"
+
+
+def test_what_is_finished_stays_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "results" / "stories.csv"
+    from storyline.stories import benchmark
+
+    begun: list[Run] = []
+
+    def interrupted(run: Run, place: Row | None = None) -> list[Row]:
+        begun.append(run)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return measure(run, place)
+
+    monkeypatch.setattr(benchmark, "measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_into(file, runs())
+    assert len(read_rows(file)) == 4
+    left: list[int] = []
+    run_into(file, runs(), progress=lambda rows, more: left.append(more))
+    assert left == [1, 0]  # the two that were finished are not trained again
+    rows = read_rows(file)
+    assert [(row["cell"], row["seed"], row["distance"]) for row in rows] == [
+        (cell, seed, distance) for cell in ("rnn", "lstm") for seed in "01" for distance in ("3", "12")
+    ]
+    run_into(file, runs())
+    assert read_rows(file) == rows == rows_of(file, runs())
+    # What another commit measured is measured anew, and the newer rows stand last.
+    run_into(file, runs(("rnn",), 1), place=surroundings() | {"commit": "abc"})
+    assert [row["commit"] for row in rows_of(file, runs(("rnn",), 1))] == [rows[0]["commit"]] * 2 + [
+        "abc"
+    ] * 2
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"other.csv has the columns \['a', 'b'\]"):
+        run_into(tmp_path / "other.csv", runs())
+
+
+def test_side_by_side_is_the_same(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone.csv", tmp_path / "together.csv"
+    run_into(alone, runs(("lstm",)))
+    run_into(together, runs(("lstm",)), jobs=2)
+    timed = {"training_seconds", "asking_seconds"}
+
+    def told(file: Path) -> list[tuple[str, ...]]:
+        return sorted(
+            tuple(value for name, value in row.items() if name not in timed) for row in read_rows(file)
+        )
+
+    assert told(alone) == told(together)
+
+
+def made_up(shares: dict[str, list[list[float]]]) -> list[Row]:
+    """Rows of made-up accuracies: cell -> a list a seed, of one at 10, 100 and 1000."""
+    return [
+        {"story": "party", "cell": cell, "seed": seed, "distance": distance, "accuracy": accuracy, "chance": 0.25,
+         "trained_distance": 100}
+        for cell, seeds in shares.items()
+        for seed, curve in enumerate(seeds)
+        for distance, accuracy in zip((10, 100, 1000), curve, strict=False)
+    ]  # fmt: skip
+
+
+def test_curves_say_what_the_seeds_recalled() -> None:
+    rows = made_up(
+        {"lstm": [[1, 1, 0.96], [1, 0.94, 1.0]], "rnn": [[0.9, 0.5, 0.3], [0.7, 0.3, 0.3]], "bag": [[0.2]]}
+    )
+    lstm, rnn, bag = curves(rows, "party")
+    assert lstm.longest == {0: 1000, 1: 10}
+    assert lstm.headline == 10
+    assert rnn.headline is None
+    assert rnn.mean == pytest.approx((0.8, 0.4, 0.3))
+    assert (rnn.low[0], rnn.high[0]) == pytest.approx((0.7, 0.9))
+    assert bag.distances == (10,)
+    said = table(rows)
+    assert "lstm         recalls 10 at 95 % (by seed: 1,000 10); 98% at 1,000" in said
+    assert "rnn          recalls none at 95 % (by seed: - -); 30% at 1,000" in said
+    assert "bag          20% at 10" in said
+
+
+def test_the_picture_has_a_line_a_cell_on_a_log_axis() -> None:
+    rows = made_up(
+        {"lstm": [[1, 1, 0.96], [1, 0.94, 1.0]], "rnn": [[0.9, 0.5, 0.3], [0.7, 0.3, 0.3]], "bag": [[0.2]]}
+    )
+    figure = recall_picture(rows, "party")
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "log"
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["rnn"].get_ydata().tolist() == pytest.approx([0.8, 0.4, 0.3])  # type: ignore[union-attr]
+    assert set(lines["chance"].get_ydata()) == {0.25}  # type: ignore[arg-type]
+    assert "bag" not in lines
+    with pytest.raises(ValueError, match="no cell of party was asked at two distances"):
+        recall_picture(made_up({"bag": [[0.2]]}), "party")
