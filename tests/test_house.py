@@ -24,18 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"data", "artifact"},
     "tasks": {"layers", "data", "training", "artifact"},
     "stories": {"layers", "training", "memory"},
-    "cli": {
-        "cells",
-        "kernels",
-        "layers",
-        "memory",
-        "capabilities",
-        "data",
-        "artifact",
-        "training",
-        "tasks",
-        "stories",
-    },  # fmt: skip
+    "cli": {"cells", "kernels", "layers", "memory", "capabilities", "data", "artifact", "training", "tasks"}
+    | {"stories"},
     "__init__": {"layers", "memory", "tasks"},
     "__main__": {"cli"},
 }
