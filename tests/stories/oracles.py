@@ -28,6 +28,12 @@ HOME = {
 }  # fmt: skip
 
 
+DISHES = (
+    "cake|pie|ham|soup|bread|pudding|salad|roast|butter|jam|cream|trout|goulash|custard|biscuits|marmalade|chutney|"
+    "dumplings|sorbet|lobster"
+)
+
+
 def last(pattern: str, text: str) -> str:
     """What the last match of a pattern holds."""
     return [found for groups in re.findall(pattern, text) for found in groups if found][-1]
@@ -49,9 +55,10 @@ def filing(text: str) -> str:
 
 
 def france(text: str) -> str:
+    land = "(" + "|".join(LANGUAGE) + ")"
     childhood = (
-        r"(?:grew up|raised|childhood|lived|school|village) in (\w+)|until she was twenty she never left (\w+)"
-        r"|(\w+) was the home of her parents|(\w+) is where she was born|her first words were heard in (\w+)"
+        rf"(?:grew up|raised|childhood|lived|school|village) in {land}|until she was twenty she never left {land}"
+        rf"|{land} was the home of her parents|{land} is where she was born|her first words were heard in {land}"
     )
     return LANGUAGE[last(childhood, text)]
 
@@ -80,7 +87,7 @@ def books(text: str) -> str:
 
 
 def cake(text: str) -> str:
-    return last(r"the (\w+) , which()", text)
+    return last(rf"the ({DISHES}) , which()", text)
 
 
 def anna(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import oracles
@@ -44,6 +45,15 @@ def test_an_oracle_reads_every_distance_and_distractor(name: str, most: bool) ->
         assert right.all(), examples.words(int(examples.question_rows[int(np.argmin(right))]))
     far = story.batch(2, "test", distance=3000)
     assert fact_marks(far, marks(story, far, oracles.answers(name, far))).all()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", [name for name in STORIES if KINDS[name].filled])
+def test_real_prose_tells_no_other_fact(name: str, data_folder: Path) -> None:
+    for prose in ("english_novels", "sec_10k_mda"):
+        story = Story(name, 1, filling=str(data_folder / prose))
+        examples = story.batch(30, "test", distance=(300, 3000))
+        assert marks(story, examples, oracles.answers(name, examples)).all()
 
 
 @pytest.mark.parametrize("name", STORIES)

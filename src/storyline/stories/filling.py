@@ -44,7 +44,7 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def read_filling(path: str | None = None) -> Filling:
     """Read prose from a file or a folder of .txt, .txt.xz and .parquet; None: the grammar that is built in.
 
