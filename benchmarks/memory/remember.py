@@ -19,13 +19,15 @@ from storyline.stories.learning import Learning
 
 FILE = Path(__file__).parent / "results" / "remember.csv"
 OURS, THEIRS = "lstm_plain", "torch_lstm"
-BATCHES = {"adding": 3_000, "copy": 3_500}
+BATCHES = {"adding": 2_500, "copy": 3_500}
 DISTANCES = {"adding": 400, "copy": 100}
 
 
 def runs_of(seeds: int, **distances: int) -> list[Run]:
     """Both layers on each story at its distance, a seed after the other."""
-    learning = Learning(seconds=None, batches=1, hidden_size=64, perturbation=None, sharpenings=(1.0,))
+    learning = Learning(
+        seconds=None, batches=1, hidden_size=64, perturbation=None, rest=None, sharpenings=(1.0,)
+    )
     return [
         Run(Story(name, distance), cell, seed, (distance,), replace(learning, batches=BATCHES[name]))
         for name, distance in distances.items()

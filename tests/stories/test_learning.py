@@ -28,6 +28,15 @@ def test_parity_is_learned_at_12_and_right_at_2000() -> None:
     assert model.right(story.batch(100, "test", distance=2_000)).all()
 
 
+def test_what_is_easy_ends_early_and_not_without_a_rest() -> None:
+    story = Story("parity", distance=1)
+    quick = Learning(seconds=None, batches=200, hidden_size=16, learning_rate=0.02, rest=1.0)
+    learned, whole = learn(story, "gru", 0, quick).log, learn(story, "gru", 0, replace(quick, rest=None)).log
+    # An average that begins at 0 is above .9 after 22 batches at the earliest: 1 - .9^22 = .902.
+    assert 44 <= learned[-1]["batch"] < 200
+    assert whole[-1]["batch"] == 200
+
+
 def test_a_seed_fixes_the_model_and_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     first, same, other = (learn(PARTY, "lstm", seed, QUICK).head.weight for seed in (1, 1, 2))

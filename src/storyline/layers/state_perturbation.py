@@ -52,9 +52,9 @@ class StatePerturbation:
     recurrent neural networks"); the extrapolated drift is ours. Raises ValueError where a number is out of its range.
     """
 
-    noise: float = 0.3
-    shrinkage: float = 0.5
-    drift: float = 1.0
+    noise: float = 0.15
+    shrinkage: float = 0.3
+    drift: float = 0.5
     drift_factor: float = 200.0
     share: float = 0.7
 

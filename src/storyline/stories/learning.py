@@ -22,12 +22,14 @@ from storyline.training import Curriculum
 class Learning:
     """How a story is learned; the same for every story and every cell.
 
-    seconds          the budget in seconds of this machine, all of training; None where `batches` says it
-    batches          the budget in batches, which makes a run repeatable; None where `seconds` says it
+    seconds          the most seconds of this machine that training takes; None where `batches` says it
+    batches          the most batches, which makes a run repeatable; None where `seconds` says it
     hidden_size      of the core
     embedding_size   of a word
     learning_rate    of Adam (Kingma and Ba 2015); falls linearly to a fiftieth over the last `cooling` of the budget
     cooling          share of the budget, 0 to 1
+    rest             training ends before the budget does when it has gone on, after 90 % were right at the full
+                     distance, for `rest` times as long as the way there took; None: the budget is always used up
     clip             the greatest norm of the gradient
     batch_steps      steps in a batch, so that short stories come in larger batches: 32 to 64 rows
     curriculum       begin at a fortieth of story.distance and lengthen by a third at 90 % right (`Curriculum`); at the
@@ -42,12 +44,13 @@ class Learning:
     sharpen_rows     validation stories at each of the two distances
     """
 
-    seconds: float | None = 90.0
+    seconds: float | None = 180.0
     batches: int | None = None
     hidden_size: int = 96
     embedding_size: int = 32
     learning_rate: float = 4e-3
     cooling: float = 0.35
+    rest: float | None = 3.0
     clip: float = 1.0
     batch_steps: int = 12_000
     curriculum: bool = True
@@ -62,8 +65,8 @@ class Learning:
             raise ValueError(
                 f"seconds is {self.seconds} and batches {self.batches}; give one of them, the other None"
             )
-        for name in ("seconds", "batches", "hidden_size", "embedding_size", "learning_rate", "clip", "batch_steps",
-                     "pieces", "sharpen_distance", "sharpen_rows"):  # fmt: skip
+        for name in ("seconds", "batches", "hidden_size", "embedding_size", "learning_rate", "rest", "clip",
+                     "batch_steps", "pieces", "sharpen_distance", "sharpen_rows"):  # fmt: skip
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ValueError(f"{name} is {value!r}; it must be greater than 0")
         if not self.sharpenings:
@@ -101,7 +104,7 @@ def _train(model: StoryModel, learning: Learning, rng: np.random.Generator) -> N
     story, limit = model.story, model.story.distance
     curriculum = Curriculum(_first(learning, limit), limit)
     optimiser = torch.optim.Adam(model.parameters(), lr=learning.learning_rate)
-    begun, batch, spent = time.perf_counter(), 0, 0.0
+    begun, batch, spent, end = time.perf_counter(), 0, 0.0, 1.0
     while spent < 1:
         for group in optimiser.param_groups:
             group["lr"] = learning.learning_rate * min(
@@ -117,7 +120,11 @@ def _train(model: StoryModel, learning: Learning, rng: np.random.Generator) -> N
         answers = (said.argmax(-1) if story.classes else said[:, 0]).detach().numpy()
         curriculum = curriculum.after(float(judged(story, examples, answers).mean()))
         batch, seconds = batch + 1, time.perf_counter() - begun
-        spent = batch / learning.batches if learning.batches else seconds / (learning.seconds or 1)
+        used = batch / learning.batches if learning.batches else seconds / (learning.seconds or 1)
+        learned = curriculum.finished and curriculum.average > curriculum.threshold
+        if learned and end == 1 and learning.rest is not None:
+            end = min(1.0, used * (1 + learning.rest))
+        spent = used / end
         if batch % 50 == 0 or spent >= 1:
             model.log.append({"batch": batch, "seconds": seconds, "distance": curriculum.difficulty,
                               "right": curriculum.average, "loss": loss.item()})  # fmt: skip
