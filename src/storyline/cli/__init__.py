@@ -1,4 +1,4 @@
-"""The command line: `storyline train | evaluate | predict | generate | memory | demo | capabilities`.
+"""The command line: `storyline train | evaluate | predict | generate | memory | bench | demo | capabilities`.
 
 Exit codes: 0 done; 1 a defect of ours (with a traceback); 2 input or settings that cannot be used;
 3 training diverged; 130 interrupted by Ctrl-C.

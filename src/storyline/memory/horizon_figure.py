@@ -15,8 +15,8 @@ from storyline.memory.drawing import DASHED, DOTTED, INK, STYLE, legend_above, l
 if TYPE_CHECKING:
     from storyline.memory.horizon import Horizon
 
-# Shares below this are drawn at it.
-_FLOOR = 1e-3
+# Shares below this are drawn at it; above a whole, where a gradient grows with the lag, at the other end.
+_FLOOR, _CEILING = 1e-3, 100.0
 _LABELS = {
     "counterfactual": "change of the answer",
     "gradient": "gradient",
@@ -36,6 +36,7 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
         own = axes is None
         if axes is None:
             _, axes = new_axes("steps back (lag)", "share")
+        highest = 1.0
         for index, (name, measure) in enumerate(found.measures.items()):
             colour, marker = look(index)
             lags, curve, band = _shares(measure)
@@ -45,6 +46,7 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
                 lags[shown], band[0][shown], band[1][shown], color=colour, alpha=0.15, linewidth=0
             )
             every = max(1, int(shown.sum()) // 10)
+            highest = max(highest, float(curve[shown].max(initial=0.0)))
             axes.plot(
                 lags[shown],
                 curve[shown],
@@ -61,7 +63,7 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
         axes.set_xscale("log")
         # a horizon lies where a hundredth is left, which a straight axis would show as nothing
         axes.set_yscale("log")
-        axes.set_ylim(_FLOOR, 1.3)
+        axes.set_ylim(_FLOOR, 1.3 * highest)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.10g} %"))
         if own:
@@ -75,7 +77,8 @@ def _shares(measure: Measure) -> tuple[Array, Array, Array]:
     """(lags, curve, band), of "use" as the share of what the context gains that is still missing."""
     lags, curve, band = measure.lags.astype(np.float64), measure.curve, measure.band
     if measure.name == "use":
-        full, worst = float(curve[-1]), float(curve[0])
-        gain = worst - full or 1.0
+        full, worst = float(curve[-1]), float(curve.max())
+        # The gain of a model that uses no context is noise, and shares of it would be nothing else.
+        gain = worst - full if worst - full > measure.threshold * abs(full) else np.inf
         curve, band = (curve - full) / gain, (band - full) / gain
-    return lags, np.clip(curve, _FLOOR, None), np.clip(band, _FLOOR, None)
+    return lags, np.clip(curve, _FLOOR, _CEILING), np.clip(band, _FLOOR, _CEILING)

@@ -6,8 +6,8 @@ import csv
 from pathlib import Path
 
 import torch
-from benchmarks.inside.__main__ import main
-from benchmarks.inside.two_facts import accuracies, stories, trained, words
+from benchmarks.memory.inside import main
+from benchmarks.memory.two_facts import accuracies, stories, trained, words
 
 
 def test_a_story_holds_two_facts_and_asks_for_both() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.inside.two_facts import CHANNELS, VALUES, accuracies, stories, trained, words
+from benchmarks.memory.two_facts import CHANNELS, VALUES, accuracies, stories, trained, words
 from benchmarks.record import append_row, surroundings
 from storyline import GRU, LSTM, RNN
 from storyline.memory import gradient_reach
@@ -111,7 +111,7 @@ def _seconds(task: Callable[[], object]) -> float:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.inside", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory.inside", description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=600, help="training steps of each network")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
