@@ -1,8 +1,8 @@
 """`python -m benchmarks.memory.remember`: LSTM(64, remember=T) against torch.nn.LSTM(64) as it comes.
 
 Both learn the adding problem at T = 400 and copy at T = 100 from stories of that distance alone, with the same batches
-and optimiser, without curriculum, perturbation or sharpening, from 5 seeds; asked are 200 test stories at T. Rows go to results/remember.csv as they are
-finished; the same command again goes on. `--tiny` takes seconds and records nothing.
+and optimiser, without curriculum, perturbation or sharpening, from 5 seeds; asked are 200 test stories at T. Rows go to
+results/remember.csv as they are finished; the same command again goes on. `--tiny` takes seconds and records nothing.
 """
 
 from __future__ import annotations
