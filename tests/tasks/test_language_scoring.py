@@ -69,12 +69,14 @@ def test_the_probabilities_of_all_texts_of_a_length_sum_to_one() -> None:
     """Of words, whose every id can be written; <pad> and <end> as words are unknown ones."""
     model = LanguageModel(**QUICK, level="word").fit(" ".join(letters(400)))
     words = model.encoder_.names()
-    pairs = [f"{one} {two}" for one, two in itertools.product(words[3:] + ["<unk>", "\n"], repeat=2)]
+    pairs = [f"{one} {two}" for one, two in itertools.product([*words[3:], "<unk>", "\n"], repeat=2)]
     total = sum(math.exp(-costs.sum()) for costs in model.surprisal(pairs, "a"))
     assert 0.99 < total <= 1 + 1e-6  # all but what <pad> gets
     # Without a context the first word comes by its frequency: of 6 ids with half a count each.
     counts = model.encoder_.counts
-    assert model.surprisal("b")[0][0] == pytest.approx(-math.log((counts[words.index("b")] + 0.5) / (400 + 3)))
+    assert model.surprisal("b")[0][0] == pytest.approx(
+        -math.log((counts[words.index("b")] + 0.5) / (400 + 3))
+    )
 
 
 def test_a_document_begins_after_the_end_of_another(trained: LanguageModel) -> None:
@@ -83,7 +85,9 @@ def test_a_document_begins_after_the_end_of_another(trained: LanguageModel) -> N
         return
     with torch.no_grad():
         scores, _ = trained.network_.step(torch.tensor([trained.encoder_.end_id]), None)
-    assert trained.surprisal("a")[0][0] == pytest.approx(-float(scores[0, trained.encoder_.encode("a")[0]]), rel=1e-5)
+    assert trained.surprisal("a")[0][0] == pytest.approx(
+        -float(scores[0, trained.encoder_.encode("a")[0]]), rel=1e-5
+    )
 
 
 def test_unknown_tokens_are_counted(trained: LanguageModel) -> None:

@@ -211,7 +211,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         return -float(self.evaluate(X)["nats"])
 
     def surprisal(self, texts: Text, context: Text | None = None) -> list[np.ndarray]:
-        """What each token of each text costs: -log p(token | context, the tokens before it) in nats, a (tokens,) a text.
+        """What each token of each text costs, (tokens,) a text: -log p(token | context, the tokens before it) in nats.
 
         Every text is read by itself, so its sum is -log p(text | context), whatever stands beside it; that is how the
         likelier of two sentences is found (Linzen, Dupoux and Goldberg 2016). Words outside of the vocabulary cost

@@ -14,7 +14,9 @@ from storyline.tasks.language_network import Carry, NextToken
 _ROWS, _READING, _SCORED = 64, 512, 512
 
 
-def score_tokens(network: NextToken, contexts: Sequence[np.ndarray], texts: Sequence[np.ndarray]) -> list[np.ndarray]:
+def score_tokens(
+    network: NextToken, contexts: Sequence[np.ndarray], texts: Sequence[np.ndarray]
+) -> list[np.ndarray]:
     """Surprisal in nats of every token of each text after its context: -log p(token | context, tokens before it).
 
     contexts, texts  ids (n_i,), at least one each. Every row starts from the initial state, whatever stands beside it.
@@ -51,7 +53,7 @@ def _read(network: NextToken, ids: Tensor, wanted: Tensor) -> Tensor:
         read, targets = output[asked], ids[:, 1:][:, part][asked]
         pieces = [
             network.head.log_probabilities(piece).gather(1, target[:, None]).squeeze(1)
-            for piece, target in zip(read.split(_SCORED), targets.split(_SCORED), strict=True)
+            for piece, target in zip(torch.split(read, _SCORED), torch.split(targets, _SCORED), strict=True)
         ]
         surprisal[:, part][asked] = -torch.cat(pieces).double()
     return surprisal
