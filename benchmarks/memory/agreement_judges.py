@@ -15,7 +15,7 @@ from storyline import LanguageModel
 # Pairs -> by how much the right one is likelier, in nats (n,); 0 is a tie, nan: cannot say.
 Judge = Callable[[Sequence[Pair]], np.ndarray]
 BEGIN = "<eos>"
-_RESAMPLES = 10_000
+_RESAMPLES, _RESAMPLED_FROM = 10_000, 10
 
 
 def frequency(counts: Mapping[str, int]) -> Judge:
@@ -85,8 +85,9 @@ class Score:
 def score(margins: np.ndarray, decidable: np.ndarray, clusters: Sequence[str]) -> Score:
     """margins, decidable (n,): by how much the right one is likelier, and whether the pair counts as decided.
 
-    The interval is Wilson's (1927) where each pair is a draw of its own, and the bootstrap over clusters (percentiles
-    of 10,000 resamples) where several pairs were made from one sentence.
+    The interval is Wilson's (1927) where each pair is a draw of its own. Where several pairs were made from one
+    sentence it is the bootstrap over sentences (percentiles of 10,000 resamples); below 10 sentences, too few to
+    resample, it is Wilson's as if each were one draw, which is on the wide side.
     """
     points = np.where(margins == 0, 0.5, margins > 0)
     decidable = decidable & np.isfinite(margins)
@@ -96,18 +97,18 @@ def score(margins: np.ndarray, decidable: np.ndarray, clusters: Sequence[str]) -
     if not len(kept):
         return Score(n, 0, None, None, None, "none: no pair is decided", 100 * every, 100 * least)
     names, places = np.unique([clusters[i] for i in np.flatnonzero(decidable)], return_inverse=True)
-    if len(names) < len(kept):
-        interval, (low, high) = f"bootstrap over {len(names)} sentences", bootstrap(kept, places)
+    share = float(kept.mean())
+    if len(names) == len(kept):
+        interval, (low, high) = "Wilson", wilson(share, len(kept))
+    elif len(names) < _RESAMPLED_FROM:
+        interval, (low, high) = f"Wilson, sentences as draws: {len(names)}", wilson(share, len(names))
     else:
-        interval, (low, high) = "Wilson", wilson(float(kept.sum()), len(kept))
-    return Score(
-        n, len(kept), 100 * float(kept.mean()), 100 * low, 100 * high, interval, 100 * every, 100 * least
-    )
+        interval, (low, high) = f"bootstrap over {len(names)} sentences", bootstrap(kept, places)
+    return Score(n, len(kept), 100 * share, 100 * low, 100 * high, interval, 100 * every, 100 * least)
 
 
-def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's interval of a share (1927): (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)."""
-    p = successes / n
+def wilson(p: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's interval of a share p of n (1927): (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)."""
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
     return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 

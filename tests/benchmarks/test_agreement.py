@@ -96,7 +96,7 @@ def test_judges_prefer_what_training_saw() -> None:
 def test_intervals() -> None:
     for right, n in ((0, 7), (30, 41), (7000, 7489), (5, 5)):
         known = binomtest(right, n).proportion_ci(method="wilson")
-        assert wilson(right, n) == pytest.approx((known.low, known.high), abs=1e-9)
+        assert wilson(right / n, n) == pytest.approx((known.low, known.high), abs=1e-9)
     # Clusters that agree within themselves count as one draw each: nearly Wald's interval of 100 draws.
     points = np.repeat(np.arange(100) % 5 > 0, 9).astype(float)
     low, high = bootstrap(points, np.repeat(np.arange(100), 9))
@@ -111,7 +111,13 @@ def test_undecided_pairs_are_counted() -> None:
     assert found.accuracy == pytest.approx(62.5)  # 2.5 of 4, with the tie
     assert found.accuracy_all == pytest.approx(60)  # 3 of 5
     assert found.accuracy_least == pytest.approx(50)  # 2.5 of 5
-    assert score(margins, decidable, ["a", "a", "c", "d", "e"]).interval == "bootstrap over 3 sentences"
+    few = score(margins, decidable, ["a", "a", "c", "d", "e"])
+    assert few.interval == "Wilson, sentences as draws: 3"
+    assert found.high is not None
+    assert few.high is not None
+    assert few.high > found.high
+    many = score(np.ones(24), np.ones(24, dtype=bool), [str(place // 2) for place in range(24)])
+    assert many.interval == "bootstrap over 12 sentences"
     none = score(margins[:2], np.array([False, False]), ["a", "b"])
     assert (none.accuracy, none.interval, none.accuracy_all) == (None, "none: no pair is decided", 50)
 
