@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import sys
 from pathlib import Path
@@ -150,3 +151,17 @@ def test_no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(record, "DATA", tmp_path)
     with pytest.raises(MissingDataError, match=r"no .*blimp/blimp\.jsonl\.gz; put it there, from https://"):
         list(blimp())
+
+
+def test_every_row_says_where_it_comes_from() -> None:
+    with agreement.RESULTS.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["set"] for row in rows} == {"Linzen", "Gulordava, original", "Gulordava, nonce", "BLiMP"}
+    for row in rows:
+        assert row["machine"]
+        assert row["commit"]
+        assert not row["commit"].endswith("+"), f"{row['judge']}: measured on code that is not committed"
+        # Nothing is dropped: what is undecided is between the two ways of counting it.
+        undecided = int(row["pairs"]) - int(row["decided"])
+        between = float(row["undecided_half_percent"]) - float(row["undecided_wrong_percent"])
+        assert between == pytest.approx(50 * undecided / int(row["pairs"]), abs=0.011)
