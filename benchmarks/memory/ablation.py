@@ -48,7 +48,7 @@ class MarkedBit:
         return torch.stack([signs, torch.zeros_like(signs)], 2)
 
     def train(self, seed: int, hidden_size: int = 24, updates: int = 1000) -> Recaller:
-        """An LSTM that has learned it: Adam at .01, 64 fresh sequences an update, until 20 losses in a row < .01."""
+        """An LSTM that has learned it: Adam at .01, 64 fresh sequences an update, until 200 losses in a row < .01."""
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         model = Recaller(hidden_size, remember=2 * self.lag)
@@ -62,7 +62,7 @@ class MarkedBit:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             adam.step()
             low = low + 1 if loss.item() < 0.01 else 0
-            if low == 20:
+            if low == 200:
                 break
         return model.eval()
 

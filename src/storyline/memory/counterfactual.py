@@ -50,14 +50,14 @@ def counterfactual(
         threshold: of R.
         confidence: of the interval.
         seed: of the donors.
-        pairings: donors a sequence; None: an eighth of the sequences get one, but 16 to 512 swaps a lag.
+        pairings: donors a sequence; None: an eighth of the sequences get one, but 16 to 512 of them (of fewer, all).
     """
     generator = np.random.default_rng(seed)
     squares = _squares(answers)
     count = len(rows)
     if pairings is None:
         chosen = generator.permutation(count)[: min(max(_FEWEST, count // 8), _MOST)]
-        pairings = math.ceil(_FEWEST / len(chosen))
+        pairings = 1
     else:
         chosen = generator.permutation(count)
     receivers = np.repeat(chosen, pairings)
@@ -83,8 +83,11 @@ def counterfactual(
     lags = np.array(sorted(found), dtype=np.int64)
     per_row = np.stack([changes[int(lag)] for lag in lags], axis=1)
     curve = np.array([found[int(lag)] for lag in lags])
-    drawn = weights(len(chosen), seed)
-    resampled = np.sqrt(drawn @ per_row / len(chosen) / whole)
+    drawn = weights(count, seed)
+    # the whole is as uncertain as the part: both are of the sequences that are drawn
+    wholes = drawn @ squares / count
+    parts = drawn[:, chosen]
+    resampled = np.sqrt(parts @ per_row / np.maximum(parts.sum(1, keepdims=True), 1.0) / wholes[:, None])
     # at lag 0 everything is swapped, whatever the sample
     resampled[:, 0] = 1.0
     definition = _DEFINITION.format(share=f"{threshold * 100:g} %")
@@ -134,9 +137,8 @@ def _donors(receivers: np.ndarray, count: int, generator: np.random.Generator) -
 
 
 def _squares(answers: Tensor) -> Array:
-    """(sequences,) mean over all other sequences of the squared distance between their answers."""
+    """(sequences,) each one's part in the mean squared distance of two answers, which is their mean."""
     count = len(answers)
-    centred = answers - answers.mean(0)
-    own = centred.square().sum(1)
-    # sum_d |y_d - y_b|^2 = n |y_b|^2 + sum_d |y_d|^2 for centred y
-    return ((count * own + own.sum()) / (count - 1)).numpy().astype(np.float64)
+    # the mean over pairs of |y_d - y_b|^2 is twice the variance
+    own = (answers - answers.mean(0)).square().sum(1)
+    return (2.0 * count / (count - 1) * own).numpy().astype(np.float64)

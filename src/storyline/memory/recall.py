@@ -20,7 +20,7 @@ _DEFINITION = (
 )
 _MOST_TOKENS = 4
 # So many sequences with a planted fact; where every lag needs sequences of its own, so many for each.
-_PLANTED, _MOST, _PLANTED_A_LAG = 128, 512, 64
+_PLANTED, _MOST, _PLANTED_A_LAG, _PLANTED_A_ROW = 128, 512, 64, 4
 # The fact is planted after this share of a sequence, so that it has a past to be told from.
 _BEFORE = 4
 # So many numbers of a causal model's answers are kept, at every lag; of more, at lags a hundredth apart.
@@ -70,7 +70,8 @@ def recall(
         threshold: of the skill.
         confidence: of the interval, over the sequences that are scored.
         seed: of facts and halves.
-        planted: sequences with a planted fact; None: as many as there are, but 128 to 512 (64 for each lag).
+        planted: sequences with a planted fact; None: as many as there are, but 128 to 512 and at most 4 a
+            sequence; where every lag needs its own, 64.
 
     Raises:
         MeasureError: all steps of the data are alike, so that there is nothing to plant.
@@ -79,7 +80,7 @@ def recall(
     at_once = subject.causal
     if at_once:
         max_lag -= (max_lag + 1) // _BEFORE
-        count = planted or min(max(len(rows), _PLANTED), _MOST)
+        count = planted or min(max(len(rows), _PLANTED), _MOST, _PLANTED_A_ROW * len(rows))
     else:
         count = planted or _PLANTED_A_LAG
     patterns = _patterns(rows)
