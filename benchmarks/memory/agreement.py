@@ -10,7 +10,7 @@ import argparse
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,16 @@ from benchmarks.tasks.language import TINY, WORDS, wikitext
 from storyline import LanguageModel
 
 RESULTS = Path(__file__).parent / "results" / "agreement.csv"
-# Of a set, so many pairs are read at a tiny size.
-_TINY_PAIRS = 40
+# Every set by its name, from how often each word came in training.
+SETS: dict[str, Callable[[Counter[str]], list[Pair]]] = {
+    "Linzen": lambda counts: list(linzen(counts)),
+    "Gulordava, original": lambda counts: list(gulordava("original")),
+    "Gulordava, nonce": lambda counts: list(gulordava("generated")),
+    "BLiMP": lambda counts: list(blimp()),
+}
 _GULORDAVA = ("Gulordava, original", "Gulordava, nonce")
+# Of a set, so many pairs are judged at a tiny size, from its whole length.
+_TINY_PAIRS = 40
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--cores", nargs="*", choices=("lstm", "gru", "rnn"), default=["lstm", "rnn"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument(
+        "--sets", nargs="+", choices=SETS, default=list(SETS), help="all; BLiMP takes minutes"
+    )
+    parser.add_argument(
         "--tiny", action="store_true", help="seconds; the numbers mean nothing and are not kept"
     )
     parser.add_argument("--no-record", action="store_true", help="write no row")
@@ -84,7 +94,9 @@ def run(options: argparse.Namespace) -> int:
     place = surroundings()
     words = wikitext("train").split()[: TINY if options.tiny else None]
     counts = Counter(words)
-    sets = read_sets(counts, tiny=options.tiny)
+    sets = {name: SETS[name](counts) for name in options.sets}
+    if options.tiny:
+        sets = {name: pairs[:: math.ceil(len(pairs) / _TINY_PAIRS)] for name, pairs in sets.items()}
     known = set(counts) - {UNKNOWN}
     for name, pairs in sets.items():
         undecided = sum(not pair.decidable(known) for pair in pairs)
@@ -106,19 +118,6 @@ def run(options: argparse.Namespace) -> int:
             print(f"{contender.label}: {name}: {_shown(scores['all'])} in {seconds:.0f} s", flush=True)
     print_table(table)
     return 0
-
-
-def read_sets(counts: Counter[str], *, tiny: bool) -> dict[str, list[Pair]]:
-    """Every set by its name; tiny: some pairs of each, from its whole length."""
-    sets = {
-        "Linzen": list(linzen(counts)),
-        _GULORDAVA[0]: list(gulordava("original")),
-        _GULORDAVA[1]: list(gulordava("generated")),
-        "BLiMP": list(blimp()),
-    }
-    if tiny:
-        return {name: pairs[:: math.ceil(len(pairs) / _TINY_PAIRS)] for name, pairs in sets.items()}
-    return sets
 
 
 def contenders(words: list[str], counts: Counter[str], options: argparse.Namespace) -> Iterator[Contender]:
