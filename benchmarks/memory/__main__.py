@@ -1,7 +1,7 @@
 """`python -m benchmarks.memory COMMAND`.
 
 `instruments`: the instruments against closed forms, against ablation, as black boxes; `overhead`: what they cost;
-`opening`: README's first answer and its picture.
+`opening`: README's first answer and its picture; `agreement`: models of WikiText-2 on sets of grammar.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.memory import instruments, opening, overhead
+from benchmarks.memory import agreement, instruments, opening, overhead
 
 
 def main() -> int:
@@ -18,6 +18,7 @@ def main() -> int:
     instruments.add_to(commands)
     overhead.add_to(commands)
     opening.add_to(commands)
+    agreement.add_to(commands)
     options = parser.parse_args()
     return int(options.run(options))
 

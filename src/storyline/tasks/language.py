@@ -27,6 +27,7 @@ from storyline.tasks.generation import Sampling, check_count, drawing
 from storyline.tasks.inputs import check_text
 from storyline.tasks.language_network import LanguageProgram, NextToken, new_language_network, read_loss
 from storyline.tasks.language_probe import probe_language
+from storyline.tasks.language_scoring import score_tokens
 from storyline.tasks.settings import LanguageModelSettings, check_settings, resolve_language
 
 
@@ -209,6 +210,37 @@ class LanguageModel(SequenceEstimator[NextToken]):
         """Minus the nats a token of `evaluate`: larger is better."""
         return -float(self.evaluate(X)["nats"])
 
+    def surprisal(self, texts: Text, context: Text | None = None) -> list[np.ndarray]:
+        """What each token of each text costs, (tokens,) a text: -log p(token | context, the tokens before it) in nats.
+
+        Every text is read by itself, so its sum is -log p(text | context), whatever stands beside it; that is how the
+        likelier of two sentences is found (Linzen, Dupoux and Goldberg 2016). Words outside of the vocabulary cost
+        what <unk> does; `unknown_` counts them, the context's included.
+
+        texts    one, or a list
+        context  what is read before and not scored: one for all, or one a text; no blank is put between. None: the
+                 text begins a document; where the model learned one text only, and knows no beginning, the first
+                 token costs what its frequency in training says, (count + 1/2) of all
+
+        Raises ValueError for an empty text or context, and for as many contexts as do not fit the texts.
+        """
+        check_is_fitted(self)
+        ids = self.encoder_.encode_all(check_documents(texts, "texts"))
+        before = self._contexts(context, len(ids))
+        if any(len(row) == 0 for row in ids):
+            raise ValueError("a text has no token; every text needs at least one word")
+        read = np.concatenate([*ids, *before])
+        self.unknown_ = (self.encoder_.unknown(read), len(read))
+        if before or self.many_:
+            begun = before or [np.array([self.encoder_.end_id])] * len(ids)
+            with measuring(self.threads):
+                return score_tokens(self.network_, begun, ids)
+        counts = self.encoder_.counts + 0.5
+        with measuring(self.threads):
+            rest = score_tokens(self.network_, [row[:1] for row in ids], [row[1:] for row in ids])
+        first = np.log(counts.sum()) - np.log(counts)
+        return [np.append(first[row[0]], costs) for row, costs in zip(ids, rest, strict=True)]
+
     def generate(
         self,
         prompt: str = "",
@@ -262,6 +294,18 @@ class LanguageModel(SequenceEstimator[NextToken]):
         ids = self.encoder_.encode(check_text(prompt, name))
         self.unknown_ = (self.encoder_.unknown(ids), len(ids))
         return Continuation(self.network_, self.encoder_, self.many_)
+
+    def _contexts(self, context: Text | None, count: int) -> list[np.ndarray]:
+        """The ids read before each of `count` texts, none where no context is given."""
+        if context is None:
+            return []
+        given = check_documents(context, "context")
+        if len(given) != count and not isinstance(context, str):
+            raise ValueError(f"there are {len(given)} contexts for {count} texts; give one, or one a text")
+        found = self.encoder_.encode_all(given)
+        if any(len(row) == 0 for row in found):
+            raise ValueError("a context has no token; give context=None where nothing stands before the text")
+        return found * count if isinstance(context, str) else found
 
     def _ids(self, documents: list[str]) -> np.ndarray:
         return encode_documents(self.encoder_, documents, ended=self.many_)

@@ -1,0 +1,59 @@
+"""What given texts cost a language model, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from storyline.tasks.language_network import Carry, NextToken
+
+# Rows read side by side, steps read at once, and positions whose scores of all tokens stand in memory together.
+_ROWS, _READING, _SCORED = 64, 512, 512
+
+
+def score_tokens(
+    network: NextToken, contexts: Sequence[np.ndarray], texts: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Surprisal in nats of every token of each text after its context: -log p(token | context, tokens before it).
+
+    contexts, texts  ids (n_i,), at least one each. Every row starts from the initial state, whatever stands beside it.
+
+    Rows of about equal length are read together; padding stands behind the tokens, where no state comes from. Call it
+    in evaluation mode and without gradients.
+    """
+    rows = [np.concatenate(pair) for pair in zip(contexts, texts, strict=True)]
+    found = [np.empty(len(text)) for text in texts]
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    for first in range(0, len(order), _ROWS):
+        chosen = order[first : first + _ROWS]
+        longest = len(rows[chosen[-1]])
+        ids = torch.zeros(len(chosen), longest, dtype=torch.int64)
+        wanted = torch.zeros(len(chosen), longest - 1, dtype=torch.bool)
+        for place, row in enumerate(chosen):
+            ids[place, : len(rows[row])] = torch.from_numpy(rows[row])
+            wanted[place, len(contexts[row]) - 1 : len(rows[row]) - 1] = True
+        surprisal = _read(network, ids, wanted)
+        for place, row in enumerate(chosen):
+            found[row][:] = surprisal[place][wanted[place]].numpy()
+    return found
+
+
+def _read(network: NextToken, ids: Tensor, wanted: Tensor) -> Tensor:
+    """Ids (rows, time), wanted (rows, time - 1): is the token after this one to be scored? -> surprisal like wanted."""
+    surprisal = torch.zeros(wanted.shape, dtype=torch.float64)
+    carry: Carry | None = None
+    for start in range(0, wanted.shape[1], _READING):
+        part = slice(start, min(start + _READING, wanted.shape[1]))
+        output, carry = network(ids[:, part], carry)
+        asked = wanted[:, part]
+        # The head is by far the dearest part: it reads only what is asked for.
+        read, targets = output[asked], ids[:, 1:][:, part][asked]
+        pieces = [
+            network.head.log_probabilities(piece).gather(1, target[:, None]).squeeze(1)
+            for piece, target in zip(torch.split(read, _SCORED), torch.split(targets, _SCORED), strict=True)
+        ]
+        surprisal[:, part][asked] = -torch.cat(pieces).double()
+    return surprisal
