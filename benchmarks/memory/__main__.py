@@ -1,7 +1,8 @@
 """`python -m benchmarks.memory COMMAND`.
 
 `instruments`: the instruments against closed forms, against ablation, as black boxes; `overhead`: what they cost;
-`opening`: README's first answer and its picture; `agreement`: models of WikiText-2 on sets of grammar.
+`opening`: README's first answer and its picture; `agreement`: models of WikiText-2 on sets of grammar;
+`readme`: README's tables from the rows.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.memory import agreement, instruments, opening, overhead
+from benchmarks.memory import agreement, instruments, opening, overhead, readme
 
 
 def main() -> int:
@@ -19,6 +20,7 @@ def main() -> int:
     overhead.add_to(commands)
     opening.add_to(commands)
     agreement.add_to(commands)
+    readme.add_to(commands)
     options = parser.parse_args()
     return int(options.run(options))
 

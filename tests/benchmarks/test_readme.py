@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 
+from benchmarks.memory.readme import with_blocks
 from benchmarks.tasks.catalogue import BENCHMARKS
 from benchmarks.tasks.harness import RESULTS
 from benchmarks.tasks.table import README, with_tables
@@ -74,3 +75,8 @@ def test_the_page_on_results_lists_every_aim_not_reached_with_its_newest_figure(
     found = [tuple(line.split(" | ")[1:3]) for line in table if " | " in line][1:]
     assert sorted(found) == sorted(short), "bring docs/results.md up to date"
     assert f"reaches {float(newest('digit_pixels_rnn')['mean']):.1f} " in "\n".join(table)
+
+
+def test_the_tables_of_memory_are_those_of_the_results() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert with_blocks(text) == text, "run `python -m benchmarks.memory readme`"
