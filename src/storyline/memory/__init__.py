@@ -1,8 +1,11 @@
-"""How far back a model remembers: its gradient over lag, the context it uses, the half-lives of its units."""
+"""How far back a model remembers: its horizon by four measures, the gradient over lag, context, half-lives of units."""
 
 from storyline.layers import MemoryProbe
+from storyline.memory.curve import Measure
+from storyline.memory.expectation import assert_remembers
 from storyline.memory.gates import HalfLives, half_lives
 from storyline.memory.gradient import GradientReach, gradient_reach
+from storyline.memory.horizon import Horizon, horizon
 from storyline.memory.report import MemoryReport, measure
 from storyline.memory.steps import MeasureError, Steps
 from storyline.memory.use import ContextUse, context_use
@@ -11,12 +14,16 @@ __all__ = [
     "ContextUse",
     "GradientReach",
     "HalfLives",
+    "Horizon",
+    "Measure",
     "MeasureError",
     "MemoryProbe",
     "MemoryReport",
     "Steps",
+    "assert_remembers",
     "context_use",
     "gradient_reach",
     "half_lives",
+    "horizon",
     "measure",
 ]

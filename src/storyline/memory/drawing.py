@@ -25,7 +25,7 @@ _MARKERS = "osD^vP"
 INK = "#1b1c1d"
 DASHED = (0, (4, 2))
 DOTTED = (0, (1, 2))
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "figure.figsize": (4.5, 2.75),  # inches: at the width of a phone the letters are still 10 pixels high
     "figure.constrained_layout.use": True,
     "font.family": ["DejaVu Sans"],
@@ -54,7 +54,7 @@ _P = ParamSpec("_P")
 def drawn(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
     @wraps(draw)
     def styled(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             return draw(*args, **kwargs)
 
     return styled
@@ -71,7 +71,7 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
         raise ValueError(f"name is {name!r}; a letter, then letters, digits and hyphens were wanted")
     file = io.StringIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         empty = dict.fromkeys(["Date", "Creator", "Format", "Type"])
         figure.savefig(file, format="svg", transparent=True, metadata=empty)
     svg = file.getvalue()
@@ -90,7 +90,7 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
 
 def to_png(figure: Figure, path: str, dots_per_inch: int = 160) -> None:
     """Write the figure as a PNG on white, for a README."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(path, format="png", dpi=dots_per_inch, facecolor="white", metadata={"Software": None})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from storyline.memory.jacobian import directions_of, squared_norms
 from storyline.memory.steps import MeasureError, Steps
 
 PERCENT = 0.01
@@ -159,8 +159,8 @@ def gradient_reach(
             leaf = inputs[start : start + rows_at_once].detach().clone().requires_grad_(True)
             state = _last_state(function, leaf)
             exact = probes >= state.shape[1]
-            directions = _directions(state, probes, generator)
-            squares.append(_squared_norms(state, leaf, directions))
+            directions = directions_of(state, probes, generator)
+            squares.append(squared_norms(state, leaf, directions))
     # time index T - 1 - k is lag k
     norms = torch.cat(squares).sqrt().flip(1).cpu().numpy()
     return _summary(norms, exact)
@@ -203,31 +203,6 @@ def _last_state(function: Callable[[Tensor], Tensor], leaf: Tensor) -> Tensor:
             "or from detached tensors; return it attached to its inputs"
         )
     return state
-
-
-def _directions(state: Tensor, probes: int, generator: torch.Generator) -> Tensor:
-    """(directions, rows, size), scaled so that the sum of squares estimates the Frobenius norm's square."""
-    rows, size = state.shape
-    if probes >= size:
-        basis = torch.eye(size, dtype=torch.float64)[:, None, :].expand(size, rows, size)
-    else:
-        # drawn row by row, so that a sequence gets the same directions however the rows are chunked
-        gaussian = [torch.randn(size, probes, dtype=torch.float64, generator=generator) for _ in range(rows)]
-        basis = torch.linalg.qr(torch.stack(gaussian)).Q.permute(2, 0, 1) * math.sqrt(size / probes)
-    return basis.to(state.device, state.dtype)
-
-
-def _squared_norms(state: Tensor, leaf: Tensor, directions: Tensor) -> Tensor:
-    """(rows, time) float64: sum over directions and channels of the squared gradient."""
-    total = torch.zeros(leaf.shape[:2], dtype=torch.float64, device=leaf.device)
-    for i, direction in enumerate(directions):
-        keep = i + 1 < len(directions)
-        (gradient,) = torch.autograd.grad(
-            state, leaf, direction, retain_graph=keep, allow_unused=True, materialize_grads=True
-        )
-        # squares in float64: 1e-6 of a small gradient, squared, is below what float32 can hold
-        total += gradient.double().square().sum(-1)
-    return total
 
 
 def _summary(norms: NDArray[np.float64], exact: bool) -> GradientReach:

@@ -24,11 +24,13 @@ class ContextUse:
         steps: how much context the model uses, the smallest measured k from which on the loss stays within
             the tolerance,
 
-                steps = min { k : L(j) <= L + tolerance * |L| for every measured j >= k }
+                steps = min { k : L(j) <= limit for every measured j >= k },   limit = L + tolerance * |L|
 
             only a lower bound (``at_least``) where not even the longest measured context suffices. The
             band is one-sided: a loss below the full one is no want of context.
         notes: what is peculiar, in sentences; empty when nothing is.
+        gain: what the context is worth, L(1) - L, where the tolerance is taken of that too:
+            limit = L + tolerance * max(|L|, gain). Of a loss near 0 a share is nothing but rounding.
     """
 
     lags: NDArray[np.int64]
@@ -37,15 +39,21 @@ class ContextUse:
     tolerance: float
     steps: Steps
     notes: tuple[str, ...] = ()
+    gain: float = 0.0
 
     @property
     def limit(self) -> float:
-        """The largest loss that counts as reached: full + tolerance * |full|."""
-        return _limit(self.full, self.tolerance)
+        """The largest loss that counts as reached: full + tolerance * max(|full|, gain)."""
+        return limit_of(self.full, self.tolerance, self.gain)
 
 
 def context_use(
-    loss_at: Callable[[int | None], float], longest: int, *, tolerance: float = 0.01, ratio: float = 1.5
+    loss_at: Callable[[int | None], float],
+    longest: int,
+    *,
+    tolerance: float = 0.01,
+    ratio: float = 1.5,
+    of_gain: bool = False,
 ) -> ContextUse:
     """Measure how much context a model uses; definition in ContextUse.steps.
 
@@ -60,6 +68,7 @@ def context_use(
         longest: the largest k to measure, in steps, at least 1: the longest context in the data.
         tolerance: share of the full loss, above 0.
         ratio: of neighbouring points of the first grid, above 1.
+        of_gain: take the tolerance of the gain L(1) - L where that is larger than |L|.
 
     Raises:
         MeasureError: an argument does not fit, or a loss is not a finite number.
@@ -69,8 +78,9 @@ def context_use(
     if not tolerance > 0.0 or not ratio > 1.0:
         raise MeasureError(f"tolerance is {tolerance}, ratio {ratio}; above 0 and above 1 were wanted")
     full = _finite(loss_at, None)
-    limit = _limit(full, tolerance)
     losses = {k: _finite(loss_at, k) for k in _grid(longest, ratio)}
+    gain = losses[1] - full if of_gain else 0.0
+    limit = limit_of(full, tolerance, gain)
 
     def last_short() -> int:
         return max((k for k, loss in losses.items() if loss > limit), default=0)
@@ -86,11 +96,12 @@ def context_use(
     steps = Steps(longest, at_least=True) if short == longest else Steps(short + 1)
     lags = np.array(sorted(losses), dtype=np.int64)
     curve = np.array([losses[k] for k in sorted(losses)], dtype=np.float64)
-    return ContextUse(lags, curve, full, tolerance, steps, _notes(lags, curve, full, tolerance))
+    return ContextUse(lags, curve, full, tolerance, steps, _notes(lags, curve, full, tolerance), gain)
 
 
-def _limit(full: float, tolerance: float) -> float:
-    return full + tolerance * abs(full)
+def limit_of(full: float, tolerance: float, gain: float = 0.0) -> float:
+    """The largest loss that counts as reached."""
+    return full + tolerance * max(abs(full), gain)
 
 
 def _grid(longest: int, ratio: float) -> list[int]:

@@ -1,0 +1,24 @@
+"""`python -m benchmarks.memory COMMAND`.
+
+`instruments`: the instruments against closed forms, against ablation, as black boxes; `overhead`: what they cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from benchmarks.memory import instruments, overhead
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    instruments.add_to(commands)
+    overhead.add_to(commands)
+    options = parser.parse_args()
+    return int(options.run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

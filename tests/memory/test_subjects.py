@@ -1,0 +1,267 @@
+"""Whatever a model is, takes and returns, its horizon is the same as that of the plain function."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.memory.filters import leaks
+from torch import Tensor, nn
+
+from storyline.layers import GRU, LSTM
+from storyline.memory import Horizon, MeasureError, horizon
+
+DECAY = 0.9
+REACH = 43  # floor(ln .01 / ln .9)
+
+
+class Leak(nn.Module):
+    """h_t = .9 h_(t-1) + sum of the step's channels; `wrap` makes of (batch, time, 1) what the model returns."""
+
+    def __init__(self, wrap=lambda x: x) -> None:
+        super().__init__()
+        self.wrap = wrap
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, input: Tensor):
+        steps = input if input.ndim == 3 else input[..., None]
+        return self.wrap(leaks(DECAY, steps=0).run(self.scale * steps.sum(-1, keepdim=True)))
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def reaches(h: Horizon) -> tuple[int, int]:
+    assert h.gradient is not None
+    assert h.counterfactual is not None
+    return h.gradient.steps, h.counterfactual.steps
+
+
+QUICK = ("gradient", "counterfactual")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda y: y,
+        lambda y: (y, None),
+        lambda y: ((y, y), y),
+        lambda y: {"logits": y, "hidden": y[:, 0]},
+        lambda y: {"anything": y},
+        lambda y: SimpleNamespace(loss=None, logits=y),
+        lambda y: SimpleNamespace(last_hidden_state=y),
+        lambda y: y[:, -1],
+        lambda y: y[:, -1, 0],
+        lambda y: y[..., 0],
+        lambda y: y.transpose(0, 1),
+        lambda y: y[:, :, None, :],
+        lambda y: y[:, y.shape[1] % 2 :: 2] if y.shape[1] % 2 else y[:, 1::2],
+    ],
+    ids="plain tuple nested dict single object hf last scalar flat time-first deep strided".split(),
+)
+def test_what_a_model_returns(wrap) -> None:
+    h = horizon(Leak(wrap), noise(96, 80, 2), measures=QUICK)
+    assert reaches(h) == (REACH, pytest.approx(REACH, abs=2))
+
+
+def test_a_dict_that_leaves_a_choice_is_refused() -> None:
+    with pytest.raises(MeasureError, match="a dict with 'a', 'b'; one of 'logits'"):
+        horizon(Leak(lambda y: {"a": y, "b": y}), noise(16, 30, 1))
+    with pytest.raises(MeasureError, match="the model returned a str"):
+        horizon(Leak(lambda y: "seven"), noise(16, 30, 1))
+
+
+def test_numbers_a_step_may_be_one_without_an_axis() -> None:
+    assert reaches(horizon(Leak(), noise(96, 80), measures=QUICK))[0] == REACH
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN, LSTM, GRU])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_batch_first_is_obeyed(kind, batch_first: bool) -> None:
+    torch.manual_seed(0)
+    layer = kind(3, 16, batch_first=batch_first)
+    inputs = noise(24, 40, 3)
+    first = horizon(layer, inputs if batch_first else inputs.transpose(0, 1))
+    plain = horizon(lambda x: layer(x if batch_first else x.transpose(0, 1))[0].transpose(0, 1 - batch_first), inputs)
+    assert reaches(first) == reaches(plain)
+    assert first.recall.steps == plain.recall.steps
+    assert first.max_lag == 39
+
+
+def test_black_box_equals_white_box() -> None:
+    torch.manual_seed(0)
+    layer = nn.LSTM(3, 16, batch_first=True)
+    with torch.no_grad():
+        layer.bias_ih_l0[16:32] = 2.0
+    inputs = noise(64, 120, 3)
+    targets = inputs[:, -5, 0]
+    loss = lambda y, t: ((y[:, 0] - t) ** 2).mean()  # noqa: E731
+    seen: list[type] = []
+
+    def black(array: np.ndarray) -> np.ndarray:
+        seen.append(type(array))
+        with torch.no_grad():
+            return layer(torch.from_numpy(array))[0].numpy()
+
+    white = horizon(layer, inputs, targets, loss=loss)
+    blind = horizon(black, inputs.numpy(), targets.numpy(), loss=loss)
+    assert set(seen) == {np.ndarray}
+    assert blind.gradient is None
+    assert "has no gradient" in blind.reasons["gradient"]
+    for name in ("counterfactual", "recall", "use"):
+        assert getattr(blind, name).steps == getattr(white, name).steps
+
+
+def test_a_module_reads_arrays_of_another_precision() -> None:
+    assert reaches(horizon(Leak(), noise(96, 80, 1).double().numpy(), measures=QUICK))[0] == REACH
+
+
+class Tagger(nn.Module):
+    """Tokens to a leak of their vectors, with positions embedded besides."""
+
+    def __init__(self, batch_first: bool = True) -> None:
+        super().__init__()
+        self.batch_first = batch_first
+        self.positions = nn.Embedding(200, 4)
+        self.words = nn.Embedding(11, 4)
+        self.leak = Leak()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        axis = int(self.batch_first)
+        at = torch.arange(ids.shape[axis])
+        vectors = self.words(ids) + self.positions(at if self.batch_first else at[:, None])
+        return self.leak(vectors) if self.batch_first else self.leak(vectors.transpose(0, 1)).transpose(0, 1)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_tokens_are_followed_to_their_vectors(batch_first: bool) -> None:
+    torch.manual_seed(0)
+    model = Tagger(batch_first)
+    ids = torch.randint(0, 11, (128, 90))
+    h = horizon(model, ids if batch_first else ids.T)
+    assert reaches(h) == (REACH, pytest.approx(REACH, abs=2))
+    assert "one of 4 tokens" in h.recall.definition
+    assert h.reasons.keys() == {"use"}
+
+
+def test_tokens_without_an_embedding_have_no_gradient_but_the_rest() -> None:
+    table = torch.randn(11, 1, generator=torch.Generator().manual_seed(0))
+    weight = nn.Linear(1, 1)
+    h = horizon(nn.Sequential(_Lookup(table), Leak(), weight), torch.randint(0, 11, (64, 90)))
+    assert "none of the model's nn.Embedding was given them" in h.reasons["gradient"]
+    assert h.counterfactual.steps == pytest.approx(REACH, abs=2)
+
+
+class _Lookup(nn.Module):
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.table = table
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.table[ids]
+
+
+@pytest.mark.parametrize("manner", ["lengths", "packed", "grouped"])
+def test_ragged_rows_are_measured_as_each_row_alone(manner: str) -> None:
+    torch.manual_seed(0)
+    steps = [50 + i % 3 for i in range(24)]
+    rows = [noise(n, 3) + 0.1 * i for i, n in enumerate(steps)]
+    layer = {"lengths": LSTM, "packed": nn.LSTM, "grouped": nn.LSTM}[manner](3, 12, batch_first=True)
+    model = (lambda x: layer(x)[0]) if manner == "grouped" else layer
+    ragged = horizon(model, rows, measures=("counterfactual", "gradient", "recall"))
+    alone = horizon(lambda x: layer(x)[0], rows, rows_at_once=1, measures=("counterfactual", "gradient", "recall"))
+    for name in ("counterfactual", "recall", "gradient"):
+        one, other = getattr(ragged, name), getattr(alone, name)
+        np.testing.assert_allclose(one.curve, other.curve, rtol=1e-4, atol=1e-5)
+    padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    cut = horizon(model, padded, lengths=steps, measures=("counterfactual",))
+    np.testing.assert_allclose(cut.counterfactual.curve, ragged.counterfactual.curve, rtol=1e-5)
+
+
+def test_shorter_rows_are_left_out_and_counted() -> None:
+    rows = [noise(32, 90, 1)[i, :n] for i, n in enumerate([30] * 20 + [90] * 12)]
+    h = horizon(Leak(), rows, measures=QUICK)
+    assert h.max_lag == 89
+    assert h.notes == (
+        "Measured on the 12 of 32 sequences that have more than 89 steps; max_lag= sets another bound.",
+    )
+    assert h.counterfactual.steps == pytest.approx(REACH, abs=4)
+
+
+def test_a_donor_too_short_is_continued_by_another() -> None:
+    from storyline.memory.counterfactual import swapped
+
+    row, short, long = torch.arange(10), torch.arange(100, 104), torch.arange(200, 212)
+    assert swapped(row, [long], 3).tolist() == [202, 203, 204, 205, 206, 207, 208, 7, 8, 9]
+    assert swapped(row, [short, long], 3).tolist() == [206, 207, 208, 209, 210, 211, 100, 7, 8, 9]
+    assert swapped(row, [long], 10).tolist() == list(range(10))
+    assert swapped(row, [long], 0).tolist() == list(range(202, 212))
+
+
+def test_a_transformer_encoder_sees_all_of_its_context_and_no_more() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    whole = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).eval()
+    h = horizon(whole, noise(32, 40, 8), measures=QUICK, threshold=1e-4)
+    assert reaches(h) == (39, 39)
+    assert h.counterfactual.at_least
+
+    class Window(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            lags = torch.arange(x.shape[1])[:, None] - torch.arange(x.shape[1])
+            return layer(x, src_mask=(lags < 0) | (lags > 9))
+
+    assert reaches(horizon(Window().eval(), noise(32, 40, 8), measures=QUICK, threshold=1e-4)) == (9, 9)
+
+
+def test_long_sequences_go_through_in_chunks() -> None:
+    largest = 0
+
+    def model(x: Tensor) -> Tensor:
+        nonlocal largest
+        largest = max(largest, x.shape[0] * x.shape[1])
+        return torch.cat([torch.zeros(len(x), 9000, 1), x], 1)[:, : x.shape[1]]
+
+    h = horizon(model, noise(48, 20_000, 1), measures=QUICK)
+    assert reaches(h) == (9000, pytest.approx(9000, rel=0.01))
+    assert largest <= 1 << 18
+
+
+def test_targets_one_a_step_and_classes() -> None:
+    # the answer at step t is the logits of the token 6 steps before: a context of 7 steps is needed, and enough
+    ids = torch.randint(0, 5, (64, 40), generator=torch.Generator().manual_seed(0))
+
+    def model(x: Tensor) -> Tensor:
+        past = torch.cat([torch.zeros(len(x), 6, dtype=torch.int64), x], 1)[:, : x.shape[1]]
+        return 8.0 * nn.functional.one_hot(past, 5).float()
+
+    targets = torch.cat([torch.full((64, 6), -100), ids[:, :-6]], 1)
+    h = horizon(model, ids, targets, measures=("use",))
+    assert (h.use.steps, h.use.low, h.use.high) == (7, 7, 7)
+    assert h.use.sequences == 64
+    by_hand = horizon(model, ids, targets, loss=nn.CrossEntropyLoss(), measures=("use",))
+    np.testing.assert_allclose(by_hand.use.curve, h.use.curve)
+    last = horizon(lambda x: model(x)[:, -1], ids, targets[:, -1], measures=("use",))
+    assert last.use.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (torch.zeros(5), "targets are for 5 sequences, inputs hold 16"),
+        (torch.zeros(16, 3), "answers have 1 numbers, targets 3"),
+        (torch.full((16,), 4), "a target is class 4|one class each"),
+        (torch.full((16, 30), float("nan")), "targets hold no answer"),
+    ],
+)
+def test_targets_that_do_not_fit_are_said(targets: Tensor, message: str) -> None:
+    model = Leak(lambda y: torch.cat([y, -y], -1)) if targets.dtype == torch.int64 else Leak()
+    assert pytest.raises(MeasureError, _use, model, targets).match(message)
+
+
+def _use(model: nn.Module, targets: Tensor) -> None:
+    h = horizon(model, noise(16, 30, 1), targets, measures=("use",))
+    raise MeasureError(h.reasons["use"])
