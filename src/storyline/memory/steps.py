@@ -24,3 +24,10 @@ class Steps:
     def short(self) -> str:
         """``212`` or ``>= 248``, for the cell of a table whose head names the unit."""
         return f"{'>= ' if self.at_least else ''}{self.value:,}"
+
+
+def check_sizes(**sizes: int) -> None:
+    """Refuse an argument that is not a whole number, 1 or more; named as the caller names it."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise MeasureError(f"{name} is {size!r}; a whole number, 1 or more, was wanted")
