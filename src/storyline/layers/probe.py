@@ -14,16 +14,17 @@ class MemoryProbe:
     """A trained model and a sample of data, as `storyline.memory.measure` reads them.
 
     model           in evaluation mode: embedded sequences (batch, time, channels), with ``lengths=`` where they are
-                    ragged -> log probabilities, (batch, time, classes) where it answers each step, else (batch, classes)
+                    ragged -> log probabilities, (batch, time, classes) where it answers each step, else
+                    (batch, classes)
     inputs          one tensor (time, channels) a sequence of the sample, floating point: what the recurrent layer reads
     targets         of the sequences: one class each, or one a step (time,) each, where below 0 is none; None: the data
                     has no answers
     layer           the recurrent layer (storyline.layers or torch.nn) that reads `inputs`; None where there is none
     initial         `model` as initialised, before training; None where that is not known
     initial_layer   `layer` before training
-    symbols         the same sequences without the model's eyes, for the need of the data: tokens (time,) int64, or
-                    numbers (time, channels); None: not known
-    symbol_targets  the answers to `symbols`, as `targets`; None: those
+    symbols         sequences of the data as they are, for its need: tokens (time,) int64, or numbers (time, channels);
+                    None: `inputs`
+    symbol_targets  the answers to `symbols`, as `targets`; None: the same as those
     words           what a person would call each step of each sequence; None: nobody has named them
     unit            what a step is called, in the singular
     total           of so many sequences the sample was drawn; 0: it is all there is

@@ -166,7 +166,7 @@ def _gather(
     settled: dict[str, Any] = {"threshold": 0.01, "confidence": 0.95, "seed": seed}
     takes: dict[str, Callable[[], Any]] = {
         "gradient": lambda: gradient(subject, rows, most, **settled),
-        "counterfactual": lambda: counterfactual(subject, rows, most, **settled),
+        "counterfactual": lambda: counterfactual(subject, rows, subject.last(rows), most, **settled),
     }
     if questions is not None:
         takes["use"] = lambda: use(subject, questions, loss, **settled)

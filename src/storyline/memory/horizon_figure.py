@@ -33,7 +33,7 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
         axes: where to draw; None: a new figure, which `axes.figure` holds.
     """
     with mpl.rc_context(STYLE):
-        own = axes is None
+        alone = axes is None
         if axes is None:
             _, axes = new_axes("steps back (lag)", "share")
         for index, (name, measure) in enumerate(found.measures.items()):
@@ -41,9 +41,10 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
             lags, curve, band = _shares(measure)
             # lag 0 has no place on a log axis
             shown = lags >= 1
-            axes.fill_between(
-                lags[shown], band[0][shown], band[1][shown], color=colour, alpha=0.15, linewidth=0
-            )
+            if band is not None:
+                axes.fill_between(
+                    lags[shown], band[0][shown], band[1][shown], color=colour, alpha=0.15, linewidth=0
+                )
             every = max(1, int(shown.sum()) // 10)
             axes.plot(
                 lags[shown],
@@ -55,27 +56,35 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
             )
             if not measure.at_least and measure.steps >= 1:
                 axes.axvline(measure.steps, color=colour, linewidth=1.0, linestyle=DOTTED)
-        axes.axhline(
-            next(iter(found.measures.values())).threshold, color=INK, linewidth=0.8, linestyle=DASHED
-        )
+        for threshold, own in _thresholds(found).items():
+            axes.axhline(threshold, color=own, linewidth=0.8, linestyle=DASHED)
         axes.set_xscale("log")
         # a horizon lies where a hundredth is left, which a straight axis would show as nothing
         axes.set_yscale("log")
         axes.set_ylim(_FLOOR, 1.3)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.10g} %"))
-        if own:
+        if alone:
             legend_above(axes.figure, axes)  # type: ignore[arg-type]
         else:
             axes.legend()
     return axes
 
 
-def _shares(measure: Measure) -> tuple[Array, Array, Array]:
-    """(lags, curve, band), of "use" as the share of what the context gains that is still missing."""
+def _thresholds(found: Horizon) -> dict[float, str]:
+    """Colour by threshold: that of a measure which has one of its own, else the page's."""
+    common = next(iter(found.measures.values())).threshold
+    colours = {measure.threshold: look(i)[0] for i, measure in enumerate(found.measures.values())}
+    return colours | {common: INK}
+
+
+def _shares(measure: Measure) -> tuple[Array, Array, Array | None]:
+    """(lags, curve, band), of "use" as the share of what the context gains that is still missing.
+
+    The interval of a loss is that of its level, which says nothing of that share.
+    """
     lags, curve, band = measure.lags.astype(np.float64), measure.curve, measure.band
     if measure.name == "use":
         full, worst = float(curve[-1]), float(curve[0])
-        gain = worst - full or 1.0
-        curve, band = (curve - full) / gain, (band - full) / gain
+        return lags, np.clip((curve - full) / (worst - full or 1.0), _FLOOR, None), None
     return lags, np.clip(curve, _FLOOR, None), np.clip(band, _FLOOR, None)

@@ -237,9 +237,7 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
         check_is_fitted(self)
         sequences = self._read(X) if y is None else self._read_labelled(X, y)
         self.unknown_ = sequences.unknown
-        return probe_classifier(
-            self.network_, self._built(), self.reader_, X, sequences, sample, seed
-        )
+        return probe_classifier(self.network_, self._built(), self.reader_, X, sequences, sample, seed)
 
     def _log_probabilities(self, sequences: Sequences) -> np.ndarray:
         with measuring(self.threads):

@@ -13,6 +13,9 @@ from storyline.tasks.probe import UNITS, draw, stack_probe
 
 # A window of so many chunks of training shows what lies beyond what was trained on.
 _CHUNKS = 4
+# The need of a text is sought in so many windows of its own, each so long at most: that takes many different answers
+# more than it takes long contexts, in which simple probes find nothing.
+_ASKED, _CONTEXT = 600, 64
 
 
 def probe_language(
@@ -32,12 +35,14 @@ def probe_language(
     longest = min(_CHUNKS * steps, (len(ids) - 1) // 2)
     if longest < 1:
         raise ValueError(f"the text has {len(ids)} tokens; at least 3 are needed to measure the memory on")
-    places = np.random.default_rng(seed).integers(longest, len(ids), size=sample)
+    generator = np.random.default_rng(seed)
+    places = generator.integers(longest, len(ids), size=sample)
     places = places[draw(np.full(sample, longest), sample, seed)]
-    around = ids[places[:, None] + np.arange(-longest, 1)]
-    windows = torch.from_numpy(around[:, :-1])
+    windows = torch.from_numpy(ids[places[:, None] + np.arange(-longest, 0)])
     with torch.no_grad():
         embedded = network.embedding(windows)
+    context = min(_CONTEXT, longest)
+    asked = generator.integers(context, len(ids), size=_ASKED)
     names = encoder.names()
     return stack_probe(
         network,
@@ -45,12 +50,11 @@ def probe_language(
         _answer,
         embedded,
         torch.full((len(places),), longest),
-        targets=torch.from_numpy(around[:, -1]),
-        symbols=list(windows),
-        symbol_targets=list(torch.from_numpy(around[:, 1:])),
+        targets=torch.from_numpy(ids[places]),
+        symbols=list(torch.from_numpy(ids[asked[:, None] + np.arange(-context, 0)])),
+        symbol_targets=torch.from_numpy(ids[asked]),
         words=[[names[id_] for id_ in row] for row in windows.tolist()],
         unit=UNITS[encoder.level],
-        total=len(ids) - longest,
     )
 
 

@@ -14,7 +14,7 @@ from storyline.layers import MemoryProbe
 # output of the stack (batch, time, size), what it read (batch, time, channels), lengths (batch,) -> log probabilities
 Answer = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 # A sample holds at most so many steps (but a few sequences always): every one of them is read a hundred times.
-_STEPS, _FEWEST = 60_000, 16
+_STEPS, _FEWEST = 40_000, 16
 # What a step is called, by the level of the encoder.
 UNITS = {"word": "word", "char": "character", "subword": "subword"}
 
@@ -50,7 +50,10 @@ def draw(lengths: np.ndarray, sample: int, seed: int) -> np.ndarray:
 def stack_probe(
     network: Any, initial: Any, answer: Answer, embedded: Tensor, lengths: Tensor, **more: Any
 ) -> MemoryProbe:
-    """The probe of a network with a recurrent stack, on embedded sequences (batch, time, channels); `more`: its fields."""
+    """The probe of a network with a recurrent stack, on embedded sequences (batch, time, channels).
+
+    more: other fields of the probe.
+    """
     return MemoryProbe(
         model=FromEmbedding(network, answer).eval(),
         inputs=[row[:steps] for row, steps in zip(embedded, lengths.tolist(), strict=True)],
