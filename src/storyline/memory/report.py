@@ -89,9 +89,7 @@ class MemoryReport:
             found.extend(f"{_capital(name)}: {note}" for note in measure.notes)
         found.extend(f"Need of the data: {note}" for note in (() if self.need is None else self.need.notes))
         missing = dict(self.horizon.reasons) | dict(self.reasons)
-        found.extend(
-            f"{_capital(name)} was not measured: {why.rstrip('.')}." for name, why in missing.items()
-        )
+        found.extend(f"Not measured: {name} ({why.rstrip('.')})." for name, why in missing.items())
         return tuple(found)
 
     @property
@@ -172,19 +170,19 @@ def measure(probe: MemoryProbe, *, seed: int = 0) -> MemoryReport:
             reasons[name] = str(error).rstrip(".")
             return None
 
-    before = attempt("the gradient before training", lambda: _before(probe, longest, seed))
-    need = attempt("the need of the data", lambda: _need(probe, seed))
+    before = attempt("gradient before training", lambda: _before(probe, longest, seed))
+    need = attempt("need of the data", lambda: _need(probe, seed))
     diagnosis = attempt(
-        "the diagnosis", lambda: diagnose(probe.model, inputs, probe.targets, need=_known(need), seed=seed)
+        "diagnosis", lambda: diagnose(probe.model, inputs, probe.targets, need=_known(need), seed=seed)
     )
     return MemoryReport(
         found,
         before,
         need,
         diagnosis,
-        attempt("the time scales", lambda: _time_scales(probe, "layer", seed)),
-        attempt("the time scales before training", lambda: _time_scales(probe, "initial_layer", seed)),
-        attempt("an example", lambda: _example(probe)),
+        attempt("time scales", lambda: _time_scales(probe, "layer", seed)),
+        attempt("time scales before training", lambda: _time_scales(probe, "initial_layer", seed)),
+        attempt("example", lambda: _example(probe)),
         probe.unit,
         (len(inputs), probe.total),
         MappingProxyType(reasons),
