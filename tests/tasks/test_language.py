@@ -273,7 +273,7 @@ def test_memory_probe_measures_the_model(trained: LanguageModel) -> None:
     torch.testing.assert_close(answers.exp().sum(1), torch.ones(400))
 
     def loss(k: int) -> float:
-        return float(torch.nn.functional.nll_loss(probe.model(rows[:, -k:]), probe.targets))
+        return torch.nn.functional.nll_loss(probe.model(rows[:, -k:]), probe.targets).item()
 
     # The echo lies 6 steps back, and to know that it is due takes as many.
     assert loss(2) > loss(8) + 0.1

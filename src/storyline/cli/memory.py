@@ -37,7 +37,9 @@ def memory(
         refuse_place(out)
     console = Console()
     estimator, run = open_model(model, file, threads, text=text, label=label, separator=separator)
-    examples = read_examples(run, file, known=known_labels(estimator))
+    examples = read_examples(
+        run, file, targets=None if label is None else True, known=known_labels(estimator)
+    )
     with console.status("measuring how far back the model remembers"), measuring(estimator.threads):
         probe = estimator.memory_probe(*examples.arguments())
         try:
