@@ -9,7 +9,7 @@ import typer
 
 from storyline.cli.evaluate import Label, Model, Separator, Text, Threads, open_model
 from storyline.cli.failures import reported
-from storyline.cli.output import refuse_place, writing
+from storyline.cli.output import refuse_place
 
 
 @reported
@@ -51,8 +51,7 @@ def memory(
         page = report.to_html(
             title=f"Memory of {model.resolve().name} on {Path(file).name}", footer=footer(model, file)
         )
-        with writing(out):
-            write_whole(out, page)
+        write_whole(out, page)
         console.print(f"pictures in {out}", highlight=False)
     print_unknown(Console(stderr=True), estimator)
 

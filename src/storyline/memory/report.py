@@ -87,7 +87,9 @@ class MemoryReport:
         found.append(self.sample)
         for name, measure in self.horizon.measures.items():
             found.extend(f"{_capital(name)}: {note}" for note in measure.notes)
-        found.extend(f"Need of the data: {note}" for note in (() if self.need is None else self.need.notes))
+        if self.need is not None:
+            unknown = (f"{str(self.need)}.",) if self.need.nothing_to_gain else ()
+            found.extend(f"Need of the data: {note}" for note in (*unknown, *self.need.notes))
         missing = dict(self.horizon.reasons) | dict(self.reasons)
         found.extend(f"Not measured: {name} ({why.rstrip('.')})." for name, why in missing.items())
         return tuple(found)
@@ -112,7 +114,7 @@ class MemoryReport:
             found.append((_NAMES[name], steps, measure.interval, first))
         if self.need is not None:
             need = (
-                "nothing to gain"
+                "nothing found"
                 if self.need.nothing_to_gain
                 else Steps(self.need.steps, self.need.at_least).short
             )
