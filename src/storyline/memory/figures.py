@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from storyline.memory.curve import Measure
 from storyline.memory.drawing import DASHED, DOTTED, INK, drawn, legend_above, look, new_axes, to_png, to_svg
 from storyline.memory.horizon import Horizon
+from storyline.memory.horizon_figure import draw_horizon
 from storyline.memory.required_horizon import RequiredHorizon
 from storyline.memory.steps import Steps
 from storyline.memory.time_scales import TimeScales
@@ -67,26 +68,10 @@ def gradient_figure(after: Mapping[str, Measure], before: Mapping[str, Measure] 
 @drawn
 def horizon_figure(found: Horizon, before: Measure | None = None) -> Figure:
     """The four curves of a horizon, and the gradient before training as a thin dashed line."""
-    from storyline.memory.horizon_figure import draw_horizon
-
-    figure, axes = new_axes("steps back (lag)", "share that is left")
-    draw_horizon(found, axes)
-    axes.get_legend().remove()  # type: ignore[union-attr]
-    if before is not None:
-        colour = look(list(found.measures).index("gradient"))[0] if found.gradient is not None else INK
-        shown = (before.lags >= 1) & (before.curve > 0)
-        label = f"gradient before training: {before.text}"
-        axes.plot(
-            before.lags[shown],
-            before.curve[shown],
-            color=colour,
-            linestyle=DASHED,
-            linewidth=1.2,
-            label=label,
-        )
+    axes = draw_horizon(found, before=before)
     step_ticks(axes, found.max_lag)
-    legend_above(figure, axes)
-    return figure
+    assert isinstance(axes.figure, Figure)
+    return axes.figure
 
 
 @drawn

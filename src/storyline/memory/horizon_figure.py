@@ -25,17 +25,18 @@ _LABELS = {
 }
 
 
-def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
+def draw_horizon(found: Horizon, axes: Axes | None = None, before: Measure | None = None) -> Axes:
     """Draw every measure that was taken: shares over the lag (log axis from lag 1), a line where each ends.
 
     Args:
         found: what `horizon` returned.
         axes: where to draw; None: a new figure, which `axes.figure` holds.
+        before: the gradient before training, drawn as a dashed curve.
     """
     with mpl.rc_context(STYLE):
         alone = axes is None
         if axes is None:
-            _, axes = new_axes("steps back (lag)", "share")
+            _, axes = new_axes("steps back (lag)", "share that is left")
         for index, (name, measure) in enumerate(found.measures.items()):
             colour, marker = look(index)
             lags, curve, band = _shares(measure)
@@ -56,12 +57,20 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
             )
             if not measure.at_least and measure.steps >= 1:
                 axes.axvline(measure.steps, color=colour, linewidth=1.0, linestyle=DOTTED)
+        if before is not None:
+            colour = look(list(found.measures).index("gradient"))[0] if found.gradient is not None else INK
+            axes.plot(
+                before.lags[1:], np.clip(before.curve[1:], _FLOOR, None), color=colour, linestyle=DASHED,
+                linewidth=1.2, label=f"gradient before training: {before.text}",
+            )  # fmt: skip
         for threshold, own in _thresholds(found).items():
             axes.axhline(threshold, color=own, linewidth=0.8, linestyle=DASHED)
         axes.set_xscale("log")
         # a horizon lies where a hundredth is left, which a straight axis would show as nothing
         axes.set_yscale("log")
-        axes.set_ylim(_FLOOR, 1.3)
+        # what lies far back may weigh more than the last step does
+        highest = max(float(_shares(measure)[1].max()) for measure in found.measures.values())
+        axes.set_ylim(_FLOOR, 1.3 * max(1.0, highest))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.10g} %"))
         if alone:

@@ -88,7 +88,7 @@ class MemoryReport:
         for name, measure in self.horizon.measures.items():
             found.extend(f"{_capital(name)}: {note}" for note in measure.notes)
         if self.need is not None:
-            unknown = (f"{str(self.need)}.",) if self.need.nothing_to_gain else ()
+            unknown = (f"{self.need!s}.",) if self.need.nothing_to_gain else ()
             found.extend(f"Need of the data: {note}" for note in (*unknown, *self.need.notes))
         missing = dict(self.horizon.reasons) | dict(self.reasons)
         found.extend(f"Not measured: {name} ({why.rstrip('.')})." for name, why in missing.items())
