@@ -87,7 +87,7 @@ def register(taps: int, steps: int) -> Filter:
 
     def run(inputs: Tensor) -> Tensor:
         past = torch.cat([inputs.new_zeros(len(inputs), taps - 1, 1), inputs], 1)
-        return past[..., 0].unfold(1, taps, 1)
+        return past[..., 0].unfold(1, taps, 1).flip(-1)
 
     return Filter(f"register {taps}", run, lambda time: np.eye(time, taps), steps)
 

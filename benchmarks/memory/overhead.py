@@ -50,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
                 "aim": AIM,
                 **place,
             }
-            print(f"{row['case']:56s} {row['ratio']:6.2f} x ({row['lowest']} to {row['highest']})", flush=True)
+            print(
+                f"{row['case']:56s} {row['ratio']:6.2f} x ({row['lowest']} to {row['highest']})", flush=True
+            )
             if not options.no_record:
                 append_row(RESULTS, row)
     return 0

@@ -20,7 +20,13 @@ def noise(sequences: int, steps: int, channels: int = 1, seed: int = 0) -> torch
 @pytest.mark.parametrize("known", [f for f in FILTERS if f.steps <= 600], ids=lambda f: f.name)
 def test_every_measure_finds_the_closed_form(known: Filter) -> None:
     inputs = noise(1024, known.steps)
-    h = horizon(known.run, inputs, known.run(inputs)[:, -1], pairings=1, measures=("gradient", "counterfactual", "use"))
+    h = horizon(
+        known.run,
+        inputs,
+        known.run(inputs)[:, -1],
+        pairings=1,
+        measures=("gradient", "counterfactual", "use"),
+    )
     assert h.gradient is not None
     assert h.counterfactual is not None
     assert h.use is not None
@@ -88,7 +94,9 @@ def test_the_interval_covers_the_truth() -> None:
     truth = known.expected("counterfactual")
     covered = 0
     for seed in range(40):
-        found = horizon(known.run, noise(128, 150, seed=seed), measures=("counterfactual",), pairings=1, seed=seed)
+        found = horizon(
+            known.run, noise(128, 150, seed=seed), measures=("counterfactual",), pairings=1, seed=seed
+        )
         covered += found.counterfactual.low <= truth <= found.counterfactual.high
     # of 95 % intervals fewer than 33 of 40 cover with probability 2e-3
     assert covered >= 33
@@ -99,7 +107,9 @@ def test_where_the_data_ends_first_it_is_a_lower_bound() -> None:
     h = horizon(known.run, noise(64, 100), measures=("counterfactual", "gradient"))
     for measure in (h.counterfactual, h.gradient):
         assert (measure.steps, measure.at_least, measure.high_at_least) == (99, True, True)
-    assert h.headline == "remembers at least 99 steps (95 % interval 99 or more); gradient reaches at least 99"
+    assert (
+        h.headline == "remembers at least 99 steps (95 % interval 99 or more); gradient reaches at least 99"
+    )
 
 
 def test_it_is_said_in_a_line_and_what_was_not_taken_too() -> None:

@@ -45,14 +45,26 @@ def test_dropout_left_on_is_named_and_eval_helps() -> None:
     model = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.2), nn.Linear(8, 2))
     refused(model, noise(16, 20, 3), r"Dropout '1' is in training mode.*call model.eval\(\) first")
     assert horizon(model.eval(), noise(16, 20, 3)).counterfactual.steps == 0
-    refused(nn.LSTM(3, 8, 2, dropout=0.3, batch_first=True), noise(16, 20, 3), "LSTM is in training mode, with its dropout")
+    refused(
+        nn.LSTM(3, 8, 2, dropout=0.3, batch_first=True),
+        noise(16, 20, 3),
+        "LSTM is in training mode, with its dropout",
+    )
     # a single layer has no dropout between layers, and a fresh module is in training mode: nothing is wrong
     assert horizon(nn.LSTM(3, 8, batch_first=True), noise(16, 20, 3)).counterfactual is not None
 
 
 def test_noise_that_no_module_tells_of_is_found_by_calling_twice() -> None:
-    refused(lambda x: nn.functional.dropout(x, 0.5), noise(16, 20, 3), "two identical calls differ by .* turn dropout")
-    refused(LSTM(3, 8, zoneout=0.5, batch_first=True), noise(16, 20, 3), r"two identical calls differ.*model.eval\(\)")
+    refused(
+        lambda x: nn.functional.dropout(x, 0.5),
+        noise(16, 20, 3),
+        "two identical calls differ by .* turn dropout",
+    )
+    refused(
+        LSTM(3, 8, zoneout=0.5, batch_first=True),
+        noise(16, 20, 3),
+        r"two identical calls differ.*model.eval\(\)",
+    )
 
 
 def test_a_state_kept_between_calls_is_found() -> None:
@@ -95,8 +107,14 @@ def test_a_model_that_mixes_rows_on_purpose_goes_row_by_row() -> None:
 
 def test_constant_and_deaf_models_are_named() -> None:
     ones = nn.Parameter(torch.ones(1))
-    refused(lambda x: ones.expand(len(x), 2), noise(16, 20, 3), "the same for all 16 sequences .1 in.*constant, or it ignores")
-    refused(lambda x: torch.arange(x.shape[1]).float().expand(len(x), -1), noise(16, 20, 3), "ignores its input")
+    refused(
+        lambda x: ones.expand(len(x), 2),
+        noise(16, 20, 3),
+        "the same for all 16 sequences .1 in.*constant, or it ignores",
+    )
+    refused(
+        lambda x: torch.arange(x.shape[1]).float().expand(len(x), -1), noise(16, 20, 3), "ignores its input"
+    )
 
 
 def test_nan_is_named_where_it_comes_in_and_where_it_comes_out() -> None:
@@ -120,8 +138,10 @@ def test_too_few_or_too_short_sequences_say_how_many_are_needed() -> None:
         "give longer sequences, or max_lag=19",
         max_lag=20,
     )
-    rows = [noise(30, 20 + 2 * i)[:, 0] for i in range(0)] + [noise(20 + i, 1) for i in range(12)]
-    refused(lambda x: x, rows, "hold 4, and the longest has 31: give longer sequences, or max_lag=23", max_lag=27)
+    rows = [noise(20 + i, 1) for i in range(12)]
+    refused(
+        lambda x: x, rows, "hold 4, and the longest has 31: give longer sequences, or max_lag=23", max_lag=27
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +171,11 @@ def test_what_is_no_model_and_what_it_raises() -> None:
         def run(self) -> None: ...
 
     refused(Session(), noise(16, 20, 3), r"give lambda x: session.run\(None, \{name: x\}\)\[0\]")
-    refused(nn.Linear(4, 1), noise(16, 20, 3), r"the model raised RuntimeError for \(3, 20, 3\) sequences.*mat1 and mat2")
+    refused(
+        nn.Linear(4, 1),
+        noise(16, 20, 3),
+        r"the model raised RuntimeError for \(3, 20, 3\) sequences.*mat1 and mat2",
+    )
     refused(lambda x: x[:1].mean(), noise(16, 20, 3), "one axis must count the sequences")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -60,7 +61,10 @@ QUICK = ("gradient", "counterfactual")
         lambda y: y[:, :, None, :],
         lambda y: y[:, y.shape[1] % 2 :: 2] if y.shape[1] % 2 else y[:, 1::2],
     ],
-    ids="plain tuple nested dict single object hf last scalar flat time-first deep strided".split(),
+    ids=[
+        *("plain", "tuple", "nested", "dict", "single", "object", "hf", "last", "scalar", "flat"),
+        *("time-first", "deep", "strided"),
+    ],
 )
 def test_what_a_model_returns(wrap) -> None:
     h = horizon(Leak(wrap), noise(96, 80, 2), measures=QUICK)
@@ -85,7 +89,9 @@ def test_batch_first_is_obeyed(kind, batch_first: bool) -> None:
     layer = kind(3, 16, batch_first=batch_first)
     inputs = noise(24, 40, 3)
     first = horizon(layer, inputs if batch_first else inputs.transpose(0, 1))
-    plain = horizon(lambda x: layer(x if batch_first else x.transpose(0, 1))[0].transpose(0, 1 - batch_first), inputs)
+    plain = horizon(
+        lambda x: layer(x if batch_first else x.transpose(0, 1))[0].transpose(0, 1 - batch_first), inputs
+    )
     assert reaches(first) == reaches(plain)
     assert first.recall.steps == plain.recall.steps
     assert first.max_lag == 39
@@ -172,7 +178,9 @@ def test_ragged_rows_are_measured_as_each_row_alone(manner: str) -> None:
     layer = {"lengths": LSTM, "packed": nn.LSTM, "grouped": nn.LSTM}[manner](3, 12, batch_first=True)
     model = (lambda x: layer(x)[0]) if manner == "grouped" else layer
     ragged = horizon(model, rows, measures=("counterfactual", "gradient", "recall"))
-    alone = horizon(lambda x: layer(x)[0], rows, rows_at_once=1, measures=("counterfactual", "gradient", "recall"))
+    alone = horizon(
+        lambda x: layer(x)[0], rows, rows_at_once=1, measures=("counterfactual", "gradient", "recall")
+    )
     for name in ("counterfactual", "recall", "gradient"):
         one, other = getattr(ragged, name), getattr(alone, name)
         np.testing.assert_allclose(one.curve, other.curve, rtol=1e-4, atol=1e-5)
@@ -259,9 +267,5 @@ def test_targets_one_a_step_and_classes() -> None:
 )
 def test_targets_that_do_not_fit_are_said(targets: Tensor, message: str) -> None:
     model = Leak(lambda y: torch.cat([y, -y], -1)) if targets.dtype == torch.int64 else Leak()
-    assert pytest.raises(MeasureError, _use, model, targets).match(message)
-
-
-def _use(model: nn.Module, targets: Tensor) -> None:
     h = horizon(model, noise(16, 30, 1), targets, measures=("use",))
-    raise MeasureError(h.reasons["use"])
+    assert re.search(message, h.reasons["use"])

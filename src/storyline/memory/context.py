@@ -80,13 +80,15 @@ def use(
         return float(taken[k].mean())
 
     longest = max(len(row) for row in questions.contexts)
-    found = context_use(loss_at, longest, tolerance=threshold, of_gain=True)
+    found = context_use(loss_at, longest, tolerance=threshold, ratio=2.0, of_gain=True)
     full, per_question = taken[None], np.stack([taken[int(k)] for k in found.lags], axis=1)
     sequences, place = np.unique(questions.source, return_inverse=True)
     drawn = weights(len(sequences), seed)[:, place]
     drawn /= drawn.sum(1, keepdims=True)
     curves, fulls = drawn @ per_question, drawn @ full
-    steps = np.array([_steps(found.lags, curve, one, threshold) for curve, one in zip(curves, fulls, strict=True)])
+    steps = np.array(
+        [_steps(found.lags, curve, one, threshold) for curve, one in zip(curves, fulls, strict=True)]
+    )
     low, high = interval(steps, confidence)
     return _measure(found, curves, low, high, threshold, confidence, len(sequences))
 
@@ -147,24 +149,30 @@ def ask(subject: Subject, sequences: Sequences, targets: Any, time_dim: int) -> 
     if listed:
         wanted = [torch.as_tensor(np.asarray(target)) for target in targets]
     else:
-        given = targets.detach().cpu() if isinstance(targets, Tensor) else torch.as_tensor(np.asarray(targets))
+        given = (
+            targets.detach().cpu() if isinstance(targets, Tensor) else torch.as_tensor(np.asarray(targets))
+        )
         stepwise = per_step and given.ndim >= 2 and max(len(row) for row in rows) == given.shape[time_dim]
         if stepwise and time_dim == 0:
             given = given.transpose(0, 1)
         wanted = list(given) if given.ndim else []
         listed = stepwise
     if len(wanted) != len(rows):
-        raise MeasureError(f"targets are for {len(wanted)} sequences, inputs hold {len(rows)}; give a target for each")
+        raise MeasureError(
+            f"targets are for {len(wanted)} sequences, inputs hold {len(rows)}; give a target for each"
+        )
     if not listed:
         return Questions(rows, torch.stack(wanted), np.arange(len(rows)))
     each = max(1, min(_SCORED_A_ROW, _SCORED // len(rows)))
     asked: list[tuple[int, int]] = []
     for i, (row, target) in enumerate(zip(rows, wanted, strict=True)):
         if len(target) < len(row):
-            raise MeasureError(f"targets[{i}] has {len(target)} steps, inputs[{i}] {len(row)}; give one for each step")
+            raise MeasureError(
+                f"targets[{i}] has {len(target)} steps, inputs[{i}] {len(row)}; give one for each step"
+            )
         valid = torch.nonzero(_is_target(target[: len(row)])).flatten().tolist()
         late = [t for t in valid if t >= len(row) // 2] or valid
-        places = np.unique(np.linspace(len(late) - 1, 0, each).round().astype(int)) if late else []
+        places: Any = np.unique(np.linspace(len(late) - 1, 0, each).round().astype(int)) if late else []
         asked.extend((i, late[place]) for place in places)
     if not asked:
         raise MeasureError("targets hold no answer (all are below 0 or NaN); give at least one a sequence")
@@ -186,7 +194,9 @@ def _losses(loss: Loss | None, answers: Tensor, targets: Tensor, array: bool) ->
     found = torch.as_tensor(np.asarray(loss(*given)) if array else loss(*given)).double()
     if found.numel() != len(answers):
         # a mean over all: the interval needs each
-        found = torch.stack([torch.as_tensor(loss(a[None], t[None])).double().mean() for a, t in zip(*given, strict=True)])
+        found = torch.stack(
+            [torch.as_tensor(loss(a[None], t[None])).double().mean() for a, t in zip(*given, strict=True)]
+        )
     return found.reshape(-1).numpy()
 
 
@@ -199,9 +209,13 @@ def default_loss(answers: Tensor, targets: Tensor) -> Tensor:
             )
         return (answers - wanted).square().mean(1)
     if targets.ndim != 1:
-        raise MeasureError(f"integer targets have shape {tuple(targets.shape)}; one class each was wanted: give loss=")
+        raise MeasureError(
+            f"integer targets have shape {tuple(targets.shape)}; one class each was wanted: give loss="
+        )
     if answers.shape[1] == 1:
         return functional.binary_cross_entropy_with_logits(answers[:, 0], targets.double(), reduction="none")
     if int(targets.max()) >= answers.shape[1]:
-        raise MeasureError(f"a target is class {int(targets.max())}, the model answers with {answers.shape[1]} numbers")
+        raise MeasureError(
+            f"a target is class {int(targets.max())}, the model answers with {answers.shape[1]} numbers"
+        )
     return functional.cross_entropy(answers, targets.long(), reduction="none")

@@ -24,6 +24,7 @@ _FEWEST, _MOST = 16, 512
 def counterfactual(
     subject: Subject,
     rows: tuple[Tensor, ...],
+    answers: Tensor,
     max_lag: int,
     *,
     threshold: float,
@@ -44,23 +45,19 @@ def counterfactual(
         subject: the model.
         rows: the sequences, each longer than `max_lag`. A donor's past is aligned by its end; where it is too
             short, another donor's stands before it.
+        answers: (sequences, size) the last answers to the sequences as they are.
         max_lag: the longest lag.
         threshold: of R.
         confidence: of the interval.
         seed: of the donors.
-        pairings: donors a sequence; None: a quarter of the sequences get one, but 16 to 512 swaps a lag.
-
-    Raises:
-        MeasureError: the answers are the same for all sequences.
+        pairings: donors a sequence; None: an eighth of the sequences get one, but 16 to 512 of them (of fewer, all).
     """
     generator = np.random.default_rng(seed)
-    answers = subject.last(rows)
     squares = _squares(answers)
-    check_answers(answers)
     count = len(rows)
     if pairings is None:
-        chosen = generator.permutation(count)[: min(max(_FEWEST, count // 4), _MOST)]
-        pairings = math.ceil(_FEWEST / len(chosen))
+        chosen = generator.permutation(count)[: min(max(_FEWEST, count // 8), _MOST)]
+        pairings = 1
     else:
         chosen = generator.permutation(count)
     receivers = np.repeat(chosen, pairings)
@@ -86,8 +83,11 @@ def counterfactual(
     lags = np.array(sorted(found), dtype=np.int64)
     per_row = np.stack([changes[int(lag)] for lag in lags], axis=1)
     curve = np.array([found[int(lag)] for lag in lags])
-    drawn = weights(len(chosen), seed)
-    resampled = np.sqrt(drawn @ per_row / len(chosen) / whole)
+    drawn = weights(count, seed)
+    # the whole is as uncertain as the part: both are of the sequences that are drawn
+    wholes = drawn @ squares / count
+    parts = drawn[:, chosen]
+    resampled = np.sqrt(parts @ per_row / np.maximum(parts.sum(1, keepdims=True), 1.0) / wholes[:, None])
     # at lag 0 everything is swapped, whatever the sample
     resampled[:, 0] = 1.0
     definition = _DEFINITION.format(share=f"{threshold * 100:g} %")
@@ -137,9 +137,8 @@ def _donors(receivers: np.ndarray, count: int, generator: np.random.Generator) -
 
 
 def _squares(answers: Tensor) -> Array:
-    """(sequences,) mean over all other sequences of the squared distance between their answers."""
+    """(sequences,) each one's part in the mean squared distance of two answers, which is their mean."""
     count = len(answers)
-    centred = answers - answers.mean(0)
-    own = centred.square().sum(1)
-    # sum_d |y_d - y_b|^2 = n |y_b|^2 + sum_d |y_d|^2 for centred y
-    return ((count * own + own.sum()) / (count - 1)).numpy().astype(np.float64)
+    # the mean over pairs of |y_d - y_b|^2 is twice the variance
+    own = (answers - answers.mean(0)).square().sum(1)
+    return (2.0 * count / (count - 1) * own).numpy().astype(np.float64)

@@ -92,7 +92,7 @@ def search(
     value_at: Callable[[list[int]], Sequence[float]],
     lags: NDArray[np.int64],
     threshold: float,
-    at_once: int = 4,
+    at_once: int = 2,
     ratio: float = 2.0,
     also: Sequence[int] = (),
 ) -> dict[int, float]:
@@ -116,7 +116,9 @@ def search(
         between = lags[(lags > last) & (lags < above)]
         if not len(between):
             return found
-        places = np.unique(np.linspace(0, len(between) - 1, min(at_once, len(between)) + 2).round()[1:-1].astype(int))
+        places = np.unique(
+            np.linspace(0, len(between) - 1, min(at_once, len(between)) + 2).round()[1:-1].astype(int)
+        )
         if len(between) <= at_once:
             places = np.arange(len(between))
         chosen = [int(between[i]) for i in places]
@@ -144,7 +146,9 @@ def crossing(lags: NDArray[np.int64], curves: Array, threshold: float) -> Array:
         part = (np.log(np.maximum(here, 1e-300)) - np.log(threshold)) / fall
     gap = lags[np.minimum(inner + 1, len(lags) - 1)] - lags[inner]
     # the next lag is below the threshold, so its neighbour before it is the furthest that can be meant
-    between = lags[inner] + np.minimum(np.floor(np.clip(np.nan_to_num(part), 0, 1) * gap + 1e-9), gap - 1).clip(0)
+    between = lags[inner] + np.minimum(
+        np.floor(np.clip(np.nan_to_num(part), 0, 1) * gap + 1e-9), gap - 1
+    ).clip(0)
     found = np.where(last == curves.shape[-1] - 1, lags[-1], between)
     return np.where(reached.any(-1), found, -1).astype(np.float64)
 
@@ -174,7 +178,10 @@ def summarise(
     low, high = interval(found, confidence)
     tail = (1.0 - confidence) / 2.0
     if point < 0:
-        notes = (*notes, f"The curve is under its threshold of {threshold:g} even at lag 0; 0 stands for that.")
+        notes = (
+            *notes,
+            f"The curve is under its threshold of {threshold:g} even at lag 0; 0 stands for that.",
+        )
     ends = lags[-1]
     # the interval is of the same data as the number, and holds it
     low, high = max(0, min(low, point)), max(high, point, 0)

@@ -44,8 +44,8 @@ def assert_remembers(
         return found
     if taken.lags[-1] < steps:
         raise MeasureError(
-            f"the sequences allow {measure} to be measured up to {int(taken.lags[-1]):,} steps, and {steps:,} were asked "
-            "for; give longer sequences"
+            f"the sequences allow {measure} to be measured up to {int(taken.lags[-1]):,} steps, and {steps:,} were "
+            "asked for; give longer sequences"
         )
     raise AssertionError(
         f"the model was to remember {steps:,} steps; by the {measure} measure it remembers {taken.text} "

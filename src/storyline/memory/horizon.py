@@ -147,7 +147,8 @@ def horizon(
     sequences = read_sequences(inputs, lengths, axis)
     subject = examine(model, sequences, axis, rows_at_once)
     longest, rows, notes = _chosen(sequences, max_lag)
-    check_answers(subject.last(rows[: 4 * FEWEST]))
+    answers = subject.last(rows)
+    check_answers(answers)
     settings: dict[str, Any] = {"confidence": confidence, "seed": seed}
     reasons: dict[str, str] = {}
     taken: dict[str, Measure] = {}
@@ -163,10 +164,17 @@ def horizon(
 
     attempt(
         "counterfactual",
-        lambda: counterfactual(subject, rows, longest, threshold=threshold, pairings=pairings, **settings),
+        lambda: counterfactual(
+            subject, rows, answers, longest, threshold=threshold, pairings=pairings, **settings
+        ),
     )
-    attempt("gradient", lambda: gradient(subject, rows, longest, threshold=threshold, probes=probes, **settings))
-    attempt("recall", lambda: recall(subject, rows, longest, threshold=recall_threshold, planted=planted, **settings))
+    attempt(
+        "gradient", lambda: gradient(subject, rows, longest, threshold=threshold, probes=probes, **settings)
+    )
+    attempt(
+        "recall",
+        lambda: recall(subject, rows, longest, threshold=recall_threshold, planted=planted, **settings),
+    )
     attempt("use", lambda: _use(subject, sequences, targets, axis, loss, threshold=threshold, **settings))
     return Horizon(
         taken.get("gradient"),
@@ -201,8 +209,9 @@ def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, tuple[Tenso
     kept = sequences.at_least(max_lag + 1)
     if len(kept) < FEWEST:
         raise MeasureError(
-            f"max_lag={max_lag} needs at least {FEWEST} sequences of {max_lag + 1} steps or more; inputs hold "
-            f"{len(kept)}, and the longest has {lengths[0]}: give longer sequences, or max_lag={lengths[FEWEST - 1] - 1}"
+            f"max_lag={max_lag} needs at least {FEWEST} sequences of {max_lag + 1} steps or more; inputs "
+            f"hold {len(kept)}, and the longest has {lengths[0]}: give longer sequences, or "
+            f"max_lag={lengths[FEWEST - 1] - 1}"
         )
     if len(kept) == len(lengths):
         return max_lag, sequences.rows, ()
@@ -213,7 +222,9 @@ def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, tuple[Tenso
     return max_lag, tuple(sequences.rows[i] for i in kept), (note,)
 
 
-def _check_settings(threshold: float, recall_threshold: float, confidence: float, measures: Collection[str]) -> None:
+def _check_settings(
+    threshold: float, recall_threshold: float, confidence: float, measures: Collection[str]
+) -> None:
     for name, share in (
         ("threshold", threshold),
         ("recall_threshold", recall_threshold),
@@ -223,4 +234,6 @@ def _check_settings(threshold: float, recall_threshold: float, confidence: float
             raise MeasureError(f"{name} is {share}; a share above 0 and below 1 was wanted")
     unknown = [name for name in measures if name not in MEASURES]
     if isinstance(measures, str) or unknown or not measures:
-        raise MeasureError(f"measures are {measures!r}; some of {', '.join(MEASURES)} were wanted, as a tuple")
+        raise MeasureError(
+            f"measures are {measures!r}; some of {', '.join(MEASURES)} were wanted, as a tuple"
+        )

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 from storyline.memory.curve import Array, Measure
-from storyline.memory.drawing import DOTTED, STYLE, legend_above, look, new_axes
+from storyline.memory.drawing import DASHED, DOTTED, INK, STYLE, legend_above, look, new_axes
 
 if TYPE_CHECKING:
     from storyline.memory.horizon import Horizon
 
+# Shares below this are drawn at it.
+_FLOOR = 1e-3
 _LABELS = {
     "counterfactual": "change of the answer",
     "gradient": "gradient",
@@ -38,7 +41,9 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
             lags, curve, band = _shares(measure)
             # lag 0 has no place on a log axis
             shown = lags >= 1
-            axes.fill_between(lags[shown], band[0][shown], band[1][shown], color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(
+                lags[shown], band[0][shown], band[1][shown], color=colour, alpha=0.15, linewidth=0
+            )
             every = max(1, int(shown.sum()) // 10)
             axes.plot(
                 lags[shown],
@@ -50,8 +55,15 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
             )
             if not measure.at_least and measure.steps >= 1:
                 axes.axvline(measure.steps, color=colour, linewidth=1.0, linestyle=DOTTED)
+        axes.axhline(
+            next(iter(found.measures.values())).threshold, color=INK, linewidth=0.8, linestyle=DASHED
+        )
         axes.set_xscale("log")
-        axes.set_ylim(-0.02, 1.05)
+        # a horizon lies where a hundredth is left, which a straight axis would show as nothing
+        axes.set_yscale("log")
+        axes.set_ylim(_FLOOR, 1.3)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.10g} %"))
         if own:
             legend_above(axes.figure, axes)  # type: ignore[arg-type]
         else:
@@ -66,4 +78,4 @@ def _shares(measure: Measure) -> tuple[Array, Array, Array]:
         full, worst = float(curve[-1]), float(curve[0])
         gain = worst - full or 1.0
         curve, band = (curve - full) / gain, (band - full) / gain
-    return lags, np.clip(curve, 0.0, 1.0), np.clip(band, 0.0, 1.0)
+    return lags, np.clip(curve, _FLOOR, None), np.clip(band, _FLOOR, None)

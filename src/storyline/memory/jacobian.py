@@ -13,7 +13,9 @@ from storyline.memory.curve import Array, Measure, crossing, spread_lags, summar
 from storyline.memory.steps import MeasureError
 from storyline.memory.subject import Subject
 
-_DEFINITION = "the largest lag at which the norm of dy_t/dx_(t-k), the median over sequences, is still {share} of {what}"
+_DEFINITION = (
+    "the largest lag at which the norm of dy_t/dx_(t-k), median over sequences, is still {share} of {what}"
+)
 # Outputs up to this size are followed in every direction, larger ones in so many random ones.
 _EXACT, _PROBES = 8, 4
 
@@ -49,7 +51,9 @@ def gradient(
         MeasureError: there is no gradient, it is 0 at every lag, or it is finite for no sequence.
     """
     if not isinstance(subject.model, torch.nn.Module) and subject.array:
-        raise MeasureError("the model is a function of arrays and has no gradient; give the torch module, or tensors")
+        raise MeasureError(
+            "the model is a function of arrays and has no gradient; give the torch module, or tensors"
+        )
     order = np.random.default_rng(seed).permutation(len(rows))[: min(max(16, len(rows) // 4), 64)]
     chosen = [rows[i] for i in order]
     lags = np.arange(max_lag + 1)
@@ -62,7 +66,9 @@ def gradient(
         )
     notes: tuple[str, ...] = ()
     if not finite.all():
-        notes = (f"The gradient is NaN or infinite in {(~finite).sum()} of {len(norms)} sequences, left out.",)
+        notes = (
+            f"The gradient is NaN or infinite in {(~finite).sum()} of {len(norms)} sequences, left out.",
+        )
     norms = norms[finite]
     middle = np.median(norms, axis=0)
     if not middle.any():
@@ -108,9 +114,7 @@ def _norms(
     return found
 
 
-def _resampled_lags(
-    lags: NDArray[np.int64], share: Array, threshold: float, at: int
-) -> NDArray[np.int64]:
+def _resampled_lags(lags: NDArray[np.int64], share: Array, threshold: float, at: int) -> NDArray[np.int64]:
     """Places of the lags that the bootstrap looks at: spread ones, and all near the crossing."""
     steps = float(crossing(lags, share, threshold))
     near = (lags >= 0.85 * steps - 1) & (lags <= 1.15 * steps + 2)

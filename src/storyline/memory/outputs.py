@@ -14,7 +14,15 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from storyline.memory.steps import MeasureError
 
 # In this order: what is closest to the answer first.
-_NAMES = ("logits", "prediction_logits", "last_hidden_state", "output", "outputs", "prediction", "predictions")
+_NAMES = (
+    "logits",
+    "prediction_logits",
+    "last_hidden_state",
+    "output",
+    "outputs",
+    "prediction",
+    "predictions",
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,9 @@ class Layout:
     def arrange(self, output: Tensor) -> Tensor:
         """Bring it to (batch, time, size), or (batch, size) where there is one output a sequence."""
         if not output.numel():
-            raise MeasureError(f"the model returned nothing, {tuple(output.shape)}; an answer a sequence was wanted")
+            raise MeasureError(
+                f"the model returned nothing, {tuple(output.shape)}; an answer a sequence was wanted"
+            )
         if self.time is not None and not self.aligned:
             last = output.select(self.time, -1)
             return Layout(self.batch - (self.time < self.batch), None).arrange(last)

@@ -30,7 +30,11 @@ class Reading:
     @property
     def skill(self) -> float:
         """(accuracy - chance) / (1 - chance); 0 where that is negative."""
-        return max(0.0, (float(self.right.mean()) - self.chance) / (1.0 - self.chance)) if self.chance < 1 else 0.0
+        return (
+            max(0.0, (float(self.right.mean()) - self.chance) / (1.0 - self.chance))
+            if self.chance < 1
+            else 0.0
+        )
 
 
 def read_classes(
@@ -85,7 +89,11 @@ def _predict(x: Array, y: Array, new: Array) -> Array:
         r = ridge * len(x)
         shrink = eigenvalues / (eigenvalues + r)
         rest = y[0] - left @ (shrink[:, None] * projected[0])
-        error = float(np.square(rest).sum()) / (1.0 - shrink.sum() / len(x)) ** 2 if shrink.sum() < len(x) else np.inf
+        error = (
+            float(np.square(rest).sum()) / (1.0 - shrink.sum() / len(x)) ** 2
+            if shrink.sum() < len(x)
+            else np.inf
+        )
         if error < best:
             best, chosen = error, r
     shrunk = np.sqrt(eigenvalues) / (eigenvalues + chosen)

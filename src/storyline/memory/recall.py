@@ -20,7 +20,7 @@ _DEFINITION = (
 )
 _MOST_TOKENS = 4
 # So many sequences with a planted fact; where every lag needs sequences of its own, so many for each.
-_PLANTED, _MOST, _PLANTED_A_LAG = 128, 512, 64
+_PLANTED, _MOST, _PLANTED_A_LAG, _PLANTED_A_ROW = 128, 512, 64, 4
 # The fact is planted after this share of a sequence, so that it has a past to be told from.
 _BEFORE = 4
 # So many numbers of a causal model's answers are kept, at every lag; of more, at lags a hundredth apart.
@@ -70,7 +70,8 @@ def recall(
         threshold: of the skill.
         confidence: of the interval, over the sequences that are scored.
         seed: of facts and halves.
-        planted: sequences with a planted fact; None: as many as there are, but 128 to 512 (64 for each lag).
+        planted: sequences with a planted fact; None: as many as there are, but 128 to 512 and at most 4 a
+            sequence; where every lag needs its own, 64.
 
     Raises:
         MeasureError: all steps of the data are alike, so that there is nothing to plant.
@@ -79,7 +80,7 @@ def recall(
     at_once = subject.causal
     if at_once:
         max_lag -= (max_lag + 1) // _BEFORE
-        count = planted or min(max(len(rows), _PLANTED), _MOST)
+        count = planted or min(max(len(rows), _PLANTED), _MOST, _PLANTED_A_ROW * len(rows))
     else:
         count = planted or _PLANTED_A_LAG
     patterns = _patterns(rows)
@@ -105,7 +106,7 @@ def recall(
             readings[lag] = read_classes(state, plan.fact, plan.source, len(patterns), seed)
         return [readings[lag].skill for lag in wanted]
 
-    found = search(skills, lags, threshold, ratio=1.5 if at_once else 2.0, also=also)
+    found = search(skills, lags, threshold, also=also)
     measured = np.array(sorted(found), dtype=np.int64)
     taken = [readings[int(lag)] for lag in measured]
     resampled = _resampled(taken, plan.source, seed)
@@ -129,10 +130,11 @@ def _patterns(rows: tuple[Tensor, ...]) -> Tensor:
     """What may be planted, (facts, ...): steps of the data, clearly different."""
     steps = torch.cat(list(rows))
     if not steps.is_floating_point():
-        tokens, counts = steps.unique(return_counts=True)
+        tokens, counts = torch.unique(steps, return_counts=True)
         if len(tokens) < 2:
             raise MeasureError("all tokens of the inputs are the same; there is no other to plant as a fact")
-        return tokens[counts.argsort(descending=True, stable=True)[:_MOST_TOKENS]]
+        commonest: Tensor = tokens[counts.argsort(descending=True, stable=True)[:_MOST_TOKENS]]
+        return commonest
     # every n-th is enough for a direction and two percentiles
     steps = steps[:: max(1, len(steps) // 20_000)]
     flat = steps.reshape(len(steps), -1).double()
@@ -169,7 +171,9 @@ def _peaks(answers: Tensor, plan: _Plan, lags: NDArray[np.int64]) -> list[int]:
 
 def _before_end(subject: Subject, rows: tuple[Tensor, ...], plan: _Plan, lags: list[int]) -> list[Tensor]:
     """For each lag (samples, size): the last answers where the fact stands so many steps before the end."""
-    all_rows = [row for lag in lags for row in _planted(rows, plan, [len(rows[i]) - 1 - lag for i in plan.source])]
+    all_rows = [
+        row for lag in lags for row in _planted(rows, plan, [len(rows[i]) - 1 - lag for i in plan.source])
+    ]
     if not all_rows:
         return []
     return list(subject.last(all_rows).reshape(len(lags), len(plan.source), -1))
@@ -191,6 +195,5 @@ def _resampled(readings: list[Reading], source: NDArray[np.int64], seed: int) ->
     right = np.stack([reading.right for reading in readings], axis=1).astype(np.float64)
     chance = np.array([reading.chance for reading in readings])
     accuracy = drawn @ right / drawn.sum(1, keepdims=True)
-    return np.maximum((accuracy - chance) / (1.0 - chance), 0.0)
-
-
+    skill: Array = np.maximum((accuracy - chance) / (1.0 - chance), 0.0)
+    return skill

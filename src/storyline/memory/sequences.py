@@ -66,7 +66,9 @@ def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
         array = isinstance(inputs, np.ndarray)
     elif isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes):
         if lengths is not None:
-            raise MeasureError("lengths were given with a list of sequences, which has its own; leave lengths out")
+            raise MeasureError(
+                "lengths were given with a list of sequences, which has its own; leave lengths out"
+            )
         rows = [_tensor(row, f"inputs[{i}]") for i, row in enumerate(inputs)]
         array = len(inputs) > 0 and not isinstance(inputs[0], Tensor)
     else:
@@ -92,7 +94,9 @@ def _tensor(values: Any, name: str) -> Tensor:
 def _cut(rows: list[Tensor], lengths: Any) -> list[Tensor]:
     steps = [int(n) for n in torch.as_tensor(lengths).reshape(-1).tolist()]
     if len(steps) != len(rows):
-        raise MeasureError(f"lengths hold {len(steps)} numbers, inputs {len(rows)} sequences; give one for each")
+        raise MeasureError(
+            f"lengths hold {len(steps)} numbers, inputs {len(rows)} sequences; give one for each"
+        )
     for i, (row, n) in enumerate(zip(rows, steps, strict=True)):
         if not 1 <= n <= len(row):
             raise MeasureError(f"lengths[{i}] is {n}; 1 to {len(row)}, the steps of inputs, was wanted")
@@ -122,4 +126,6 @@ def _check(rows: list[Tensor]) -> None:
             "numbers a step floating point"
         )
     if len(rows) > 1 and all(torch.equal(row, rows[0]) for row in rows[1:]):
-        raise MeasureError(f"all {len(rows)} sequences are the same; nothing can be swapped: give different ones")
+        raise MeasureError(
+            f"all {len(rows)} sequences are the same; nothing can be swapped: give different ones"
+        )

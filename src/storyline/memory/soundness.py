@@ -46,7 +46,11 @@ def examine(
             be told apart.
     """
     if not callable(model):
-        run = " (of an ONNX session, give lambda x: session.run(None, {name: x})[0])" if hasattr(model, "run") else ""
+        run = (
+            " (of an ONNX session, give lambda x: session.run(None, {name: x})[0])"
+            if hasattr(model, "run")
+            else ""
+        )
         raise MeasureError(f"model is a {type(model).__name__}; a module or a callable was wanted{run}")
     if len(sequences.rows) < FEWEST:
         raise MeasureError(
@@ -84,7 +88,9 @@ def _examined(subject: Subject, batch: Tensor, other: Tensor) -> Subject:
     assert subject.layout is not None
     answers = subject.layout.arrange(full).double()
     if len(answers) != len(batch):
-        raise MeasureError(f"the model returned {len(answers)} answers for {len(batch)} sequences; one each is wanted")
+        raise MeasureError(
+            f"the model returned {len(answers)} answers for {len(batch)} sequences; one each is wanted"
+        )
     _check_repeat(subject, answers, subject.answer(batch, None).double())
     # the rows before and behind the one that is exchanged must not notice
     mixed = torch.stack([batch[0], other, batch[2]])
@@ -101,7 +107,9 @@ def _examined_alone(subject: Subject, batch: Tensor) -> Subject:
         time = changed[0] if changed else None
     ones = [axis for axis in range(full.ndim) if axis != time and full.shape[axis] == 1]
     if not ones:
-        raise MeasureError(f"the output for one sequence is {tuple(full.shape)}; an axis of one sequence was wanted")
+        raise MeasureError(
+            f"the output for one sequence is {tuple(full.shape)}; an axis of one sequence was wanted"
+        )
     layout = Layout(ones[0], time, time is None or full.shape[time] == one.shape[1])
     subject = replace(subject, layout=_by_size(layout, full, one) if shorter is None else layout)
     answers = subject.answer(one, None).double()
@@ -182,6 +190,8 @@ def _is_causal(subject: Subject, batch: Tensor, answers: Tensor) -> bool:
     if answers.ndim != 3:
         return False
     half = batch.shape[1] // 2
-    changed = torch.cat([batch[:, :half], batch[:, half:].flip(1) if len(batch) == 1 else batch.roll(1, 0)[:, half:]], 1)
+    changed = torch.cat(
+        [batch[:, :half], batch[:, half:].flip(1) if len(batch) == 1 else batch.roll(1, 0)[:, half:]], 1
+    )
     difference = (subject.answer(changed, None).double() - answers)[:, :half].abs().max()
     return float(difference) <= _ROUNDING * _scale(answers)

@@ -100,7 +100,9 @@ class Subject:
         steps = batch.shape[1] if output.ndim == 3 else None
         if len(output) != len(batch) or (steps is not None and output.shape[1] != steps):
             wanted = f"{len(batch)} sequences" + (f" of {steps} steps" if steps is not None else "")
-            raise MeasureError(f"the model returned {tuple(returned.shape)} for {wanted}; one answer each is wanted")
+            raise MeasureError(
+                f"the model returned {tuple(returned.shape)} for {wanted}; one answer each is wanted"
+            )
         return output
 
     def returned(self, batch: Tensor, lengths: list[int] | None = None) -> Tensor:
@@ -110,7 +112,9 @@ class Subject:
             given = given.transpose(0, 1).contiguous()
         more: dict[str, Any] = {}
         if lengths is not None and self.ragged == "packed":
-            given = pack_padded_sequence(given, torch.tensor(lengths), self.time_dim == 1, enforce_sorted=False)
+            given = pack_padded_sequence(
+                given, torch.tensor(lengths), self.time_dim == 1, enforce_sorted=False
+            )
         elif lengths is not None and self.ragged == "lengths":
             more["lengths"] = torch.tensor(lengths)
         if self.array:
