@@ -114,6 +114,35 @@ def test_a_gru_writes_where_its_update_gate_shuts() -> None:
     assert event.sentence == "wrote 'XG-1000' at word 4, kept it 7 words, erased at 'goodbye'"
 
 
+def integrator() -> nn.LSTM:
+    """Six units that add all they read, little by little, and never forget; 'XG-1000' goes where nothing else does."""
+    layer = nn.LSTM(4, 6).double()
+    with torch.no_grad():
+        for each in layer.parameters():
+            each.zero_()
+        layer.bias_ih_l0[:12] = FAR
+        layer.weight_ih_l0[12:18, :3] = (
+            0.1 * torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
+        )
+        layer.weight_ih_l0[12:18, 3] = 0.4 * torch.tensor([0, 1, 0, 0, 0, -1.0]).double()
+    return layer
+
+
+@pytest.mark.parametrize("at", [10, 200])
+def test_a_write_unlike_the_others_is_found_where_all_is_added_up(at: int) -> None:
+    layer, words = integrator(), ["the"] * 1000
+    x = torch.randn(1000, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x[:, 3], words[at] = 0, "XG-1000"
+    x[at] = torch.tensor([0.0, 0, 0, 1])
+    found = trace(layer, x)
+    typical = found.states["c_l0"][0].square().mean(0).sqrt()
+    assert (found.written("layer 1")[0, at].abs() < 0.3 * typical).all()
+    (event,) = memory_events(found, words)
+    assert event.sentence == f"wrote 'XG-1000' at word {at + 1}, kept it {999 - at} words, to the end"
+    assert {1, 5} <= set(event.units)
+    assert memory_events(found, words, unlike=100) == ()
+
+
 def test_nothing_written_is_no_event() -> None:
     words = ["the"] * 5
     assert memory_events(trace(by_hand(), read(words)), words) == ()
@@ -134,7 +163,7 @@ def test_refusals() -> None:
         memory_events(found, "abcdefg")
     with pytest.raises(MeasureError, match="row is 1; the trace has 1 sequences, 0 to 0"):
         memory_events(found, words, row=1)
-    with pytest.raises(MeasureError, match="threshold is 0"):
+    with pytest.raises(MeasureError, match="threshold is 0, unlike 3"):
         memory_events(found, words, threshold=0)
     with pytest.raises(MeasureError, match="strongest is 0"):
         memory_events(found, words, strongest=0)

@@ -168,6 +168,7 @@ def test_the_model_is_left_as_it_was() -> None:
     layer, x, _ = drawn("lstm stacked")
     before = {name: (id(each), each.clone()) for name, each in layer.named_parameters()}
     generator = torch.get_rng_state()
+    layer.register_forward_hook(lambda *_: pytest.fail("the user's hook was run"))
     list(trace_pieces(layer, x.transpose(0, 1), LENGTHS))
     assert trace(layer, x.transpose(0, 1), LENGTHS).layer is not layer
     assert torch.equal(generator, torch.get_rng_state())

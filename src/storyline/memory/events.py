@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.covariance import ledoit_wolf
 
 from storyline.memory.keeping import held, why_no_gate
 from storyline.memory.layer_trace import LayerTrace
+from storyline.memory.sample import inside
 from storyline.memory.steps import MeasureError, check_sizes
 
 # A gate below one half erases by itself, however far below: so much of its logarithm is enough, and never infinite.
@@ -58,16 +60,25 @@ def memory_events(
     row: int = 0,
     strongest: int = 5,
     threshold: float = 1.0,
+    unlike: float = 3.0,
     shortest: int = 2,
     unit: str = "word",
 ) -> tuple[MemoryEvent, ...]:
     """The strongest events of one sequence of a trace, in the order in which they were written.
 
-    A unit's typical state is the root of the mean square of what it holds (c of an LSTM, h of a GRU, see `keeping`)
-    over all steps of all sequences of the trace. Then, for each unit,
+    A unit's typical state is the root of the mean square of what it holds (c of an LSTM, h of a GRU, see `keeping`),
+    and w_t = s_t - k_t s_(t-1), i g of an LSTM, what a step writes to it. How unlike the usual write one is, all units
+    of a layer together, is its distance from the mean, 1 in the mean square,
 
-        written     at a step t whose write |s_t - k_t s_(t-1)| (i |g| of an LSTM) is at least ``threshold`` times the
-                    typical state
+        d_t = sqrt((w_t - w)^T C^-1 (w_t - w) / units)
+
+    C the covariance of the writes, shrunk as in Ledoit and Wolf 2004. All of these are over all steps of all
+    sequences of the trace. A unit that adds a little at every step holds far more than any one write; it is d_t that
+    finds the write that matters. Then
+
+        written     at a step t, to the units whose |w_t| is at least ``threshold`` times their typical state; and,
+                    where d_t is at least ``unlike``, to those that carry it: |w_t - w| in units of its standard
+                    deviation is at least half of the largest of the layer
         kept        while the product k_(t+1) ... k_e of the gate that keeps is at least one half
         erased      at the first step e where it is below; kept is e - t
 
@@ -80,7 +91,7 @@ def memory_events(
         tokens: what was read at each step of the sequence, as words: as many as its length.
         row: the sequence.
         strongest: how many events, by strength.
-        threshold: above 0; see above.
+        threshold, unlike: above 0; see above.
         shortest: events that were kept for fewer steps are left out.
         unit: what a step is called, in the singular.
 
@@ -88,14 +99,16 @@ def memory_events(
         MeasureError: the layer has no gate that keeps; tokens or row do not fit the trace.
     """
     check_sizes(strongest=strongest, shortest=shortest)
-    if not threshold > 0:
-        raise MeasureError(f"threshold is {threshold}; a number above 0 was wanted")
+    if not (threshold > 0 and unlike > 0):
+        raise MeasureError(f"threshold is {threshold}, unlike {unlike}; numbers above 0 were wanted")
     words = words_of(trace, tokens, row)
     last, found = len(words) - 1, []
     for part, end in trace.parts.items():
         if end.endswith("_reverse"):
             continue
-        for step, units, erased, strength in _events(*gates_of(trace, part, row), threshold):
+        gates, sizes = gates_of(trace, part, row)
+        writes = (sizes >= threshold) | _carriers(trace, part, row, unlike)
+        for step, units, erased, strength in _events(gates, sizes, writes):
             eraser = None if erased is None else words[erased]
             kept = (last if erased is None else erased) - step
             found.append(MemoryEvent(part, units, step, words[step], kept, erased, eraser, strength, unit))
@@ -124,31 +137,50 @@ def gates_of(trace: LayerTrace, part: str, row: int) -> tuple[NDArray[np.float64
         raise MeasureError(why_no_gate(trace.layer, "writes and erasures to tell apart").rstrip("."))
     steps = int(trace.lengths[row])
     after = held(trace.around(part)[1]).double()
-    real = after.new_zeros(after.shape[:2], dtype=after.dtype)
-    for each, length in enumerate(trace.lengths.tolist()):
-        real[each, :length] = 1
-    typical = ((after.square() * real[..., None]).sum((0, 1)) / real.sum()).sqrt()
+    typical = after[inside(trace.lengths, after.shape[1])].square().mean(0).sqrt()
     size = written[row, :steps].double().abs()
     # a unit that holds nothing at all writes nothing either
     relative = size / typical.where(typical > 0, 1.0)
     return kept[row, :steps].double().cpu().numpy(), relative.cpu().numpy()
 
 
+def _carriers(trace: LayerTrace, part: str, row: int, unlike: float) -> NDArray[np.bool_]:
+    """(steps, units): the units that carry a write unlike the usual; see `memory_events`."""
+    written = trace.written(part)
+    assert written is not None
+    real = inside(trace.lengths, written.shape[1])
+    own = written[row, : int(trace.lengths[row])].double().cpu().numpy()
+    usual = written[real].double().cpu().numpy()
+    spread = usual.std(0)
+    # up to rounding; a unit that is written alike at every step says nothing
+    alive = spread > 1e-12 * max(spread.max(), 1e-300)
+    carries = np.zeros(own.shape, dtype=bool)
+    if len(usual) < 2 or not alive.any():
+        return carries
+    mean, spread = usual[:, alive].mean(0), spread[alive]
+    z = (own[:, alive] - mean) / spread
+    shape = ledoit_wolf((usual[:, alive] - mean) / spread, assume_centered=True)[0]
+    distance = np.sqrt((z * np.linalg.solve(shape, z.T).T).mean(1))
+    most = np.abs(z).max(1, keepdims=True)
+    carries[:, alive] = (distance >= unlike)[:, None] & (np.abs(z) >= 0.5 * most)
+    return carries
+
+
 def _events(
-    kept: NDArray[np.float64], sizes: NDArray[np.float64], threshold: float
+    kept: NDArray[np.float64], sizes: NDArray[np.float64], writes: NDArray[np.bool_]
 ) -> list[tuple[int, tuple[int, ...], int | None, float]]:
-    """(written, units, erased, strength) of every event of a part; both arguments (steps, units)."""
+    """(written, units, erased, strength) of every event of a part; all arguments (steps, units)."""
     steps = len(kept)
     fallen = np.cumsum(-np.log(kept.clip(_LOWEST, 1.0)), axis=0)
     by_step: dict[int, list[tuple[int, int, float]]] = {}
-    for step, unit in np.argwhere(sizes >= threshold).tolist():
+    for step, unit in np.argwhere(writes).tolist():
         # strictly below one half, up to rounding; a step beyond the last says that it never was
         limit = fallen[step, unit] + math.log(2.0) + 1e-9
         erased = int(np.searchsorted(fallen[:, unit], limit, side="right"))
         by_step.setdefault(step, []).append((erased, unit, float(sizes[step, unit])))
     found = []
-    for step, writes in by_step.items():
-        for group in _alike(step, writes, steps):
+    for step, those in by_step.items():
+        for group in _alike(step, those):
             weight: dict[int, float] = {}
             for erased, _, size in group:
                 weight[erased] = weight.get(erased, 0.0) + size
@@ -159,7 +191,7 @@ def _events(
     return found
 
 
-def _alike(step: int, writes: list[tuple[int, int, float]], steps: int) -> list[list[tuple[int, int, float]]]:
+def _alike(step: int, writes: list[tuple[int, int, float]]) -> list[list[tuple[int, int, float]]]:
     """Writes (erased, unit, size) of one step, in groups that were kept for about as long."""
     groups: list[list[tuple[int, int, float]]] = []
     for write in sorted(writes, reverse=True):

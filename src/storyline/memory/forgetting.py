@@ -90,6 +90,9 @@ def forget(layer: nn.Module, fact: Fact, lags: Sequence[int], keep: Sequence[Fac
     the fact and of a kept one, less what the kept one alone explains, and P becomes the oblique projection on the
     columns of W Sigma_xz that is 0 on those of the kept facts: their class means stay where they are, exactly.
 
+    What is kept are means; the edited state may still be one that the network never met, and what it answers there
+    must be asked: `benchmarks/inside` does, on both facts.
+
     Sigma_xx is shrunk as in Ledoit and Wolf 2004, with every number scaled to variance 1, so that few sequences
     suffice; the covariance with the fact is 0 with any W.
 

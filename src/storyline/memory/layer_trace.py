@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from storyline.layers import Recurrent, State
+from storyline.layers import Recurrent, State, Trace
 from storyline.memory.keeping import keeping, written
 from storyline.memory.parts import Part, in_chunks, part_name, parts_of
 from storyline.memory.sample import Sample, inside, sample_of
@@ -138,18 +138,20 @@ def trace(
         stack.backend = "reference"
         with torch.no_grad():
             hx = sample.state if len(sample.state) > 1 else sample.state[0]
-            output, _, found = stack(fed, hx, lengths=sample.lengths, return_trace=True)
+            # not the call, which would run the user's hooks
+            output, _, found = stack.forward(fed, hx, lengths=sample.lengths, return_trace=True)
     finally:
         stack.train(was_training)
         stack.backend = backend
     if not stack.batch_first:
         output = output.transpose(0, 1)
-        found_states, found_gates = (
-            {key: each.transpose(0, 1) for key, each in held.items()} for held in (found.states, found.gates)
+        found = Trace(
+            *(
+                {key: each.transpose(0, 1) for key, each in part.items()}
+                for part in (found.states, found.gates)
+            )
         )
-    else:
-        found_states, found_gates = found.states, found.gates
-    return LayerTrace(found_states, found_gates, output, sample.lengths, stack)
+    return LayerTrace(found.states, found.gates, output, sample.lengths, stack)
 
 
 def trace_pieces(

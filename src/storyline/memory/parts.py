@@ -116,7 +116,7 @@ def check_agreement(layer: nn.Module, inputs: Tensor, state: tuple[Tensor, ...])
         twin = copy.deepcopy(layer).to("cpu", torch.float64).eval()
         fed = few if twin.batch_first else few.transpose(0, 1)
         with torch.no_grad():
-            own = twin(fed, hx)[0]
+            own = twin.forward(fed, hx)[0]  # not the call, which would run the user's hooks
     except Exception as problem:
         first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise MeasureError(

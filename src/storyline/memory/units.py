@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -188,7 +189,7 @@ class _Tally:
             typical = moving.median() if len(moving) else variance.new_ones(())
             for unit in (variance < DEAD * typical).nonzero().flatten().tolist():
                 found.append(UnitFault("dead", *where, unit, name, float(variance[unit] / typical)))
-        outlasted = (self.log_kept > -0.6931471805599453).double().mean(0)
+        outlasted = (self.log_kept > -math.log(2)).double().mean(0)
         never = (self.kept_high >= SHARE * steps) & (outlasted >= SHARE)
         name = "c" if "c" in self.moments else "h"
         for unit in never.nonzero().flatten().tolist():

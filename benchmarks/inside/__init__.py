@@ -1,0 +1,1 @@
+"""What the instruments that look inside a recurrent layer find in trained networks, and what they cost."""
