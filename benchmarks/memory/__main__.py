@@ -1,6 +1,7 @@
 """`python -m benchmarks.memory COMMAND`.
 
-`instruments`: the instruments against closed forms, against ablation, as black boxes; `overhead`: what they cost.
+`instruments`: the instruments against closed forms, against ablation, as black boxes; `overhead`: what they cost;
+`diagnose`: planted faults found, and mended by their remedies.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.memory import instruments, overhead
+from benchmarks.memory import diagnose, instruments, overhead
 
 
 def main() -> int:
@@ -16,6 +17,7 @@ def main() -> int:
     commands = parser.add_subparsers(required=True)
     instruments.add_to(commands)
     overhead.add_to(commands)
+    diagnose.add_to(commands)
     options = parser.parse_args()
     return int(options.run(options))
 

@@ -89,13 +89,15 @@ def huge(spread: float) -> Plant:
     return plant
 
 
-def identity(layer: nn.Module) -> None:
-    """The identity as recurrent weights, and no bias: relu units that integrate (Le, Jaitly and Hinton 2015)."""
-    for name, weight in layer.named_parameters():
-        if name.startswith("weight_hh"):
-            weight.copy_(torch.eye(len(weight)))
-        elif name.startswith("bias"):
-            weight.zero_()
+def growing(gain: float, units: int) -> Plant:
+    """So many units of a relu network that feed themselves alone, a little more at each step than at the last."""
+
+    def plant(layer: nn.Module) -> None:
+        layer.weight_hh_l0[:units] = 0.0
+        layer.weight_hh_l0[:units, :units] = gain * torch.eye(units)
+        layer.bias_ih_l0[:units] = 0.1
+
+    return plant
 
 
 def biased(part: int, value: float) -> Plant:
@@ -142,11 +144,14 @@ PLANTED = (
     Case("reset too often", Plan(delay(12, 60), "nn.LSTM", num_layers=2, reset_every=10, updates=600), 0.8),
     Case(
         "state drifts",
-        Plan(delay(3, 20, uniform=True), "nn.RNN", nonlinearity="relu", planted=identity, rate=1e-3, trained_steps=20),
+        Plan(
+            delay(1, 20, uniform=True), "nn.RNN", nonlinearity="relu", planted=growing(1.05, 16), rate=3e-3,
+            updates=800, trained_steps=20,
+        ),
         0.8,
         times=16,
     ),
-)
+)  # fmt: skip
 
 CLEAN = (
     Case("", Plan(delay(4, 40), "nn.RNN", chunk=None, trained_steps=40), 0.9),
@@ -160,5 +165,7 @@ CLEAN = (
     Case("", Plan(first(60), "GRU", num_layers=2, remember=60), 0.95),
     Case("", Plan(returning(8, 48), "nn.GRU", hidden_size=64, updates=600), 0.85),
     Case("", Plan(delay(10, 64), "LSTM", remember=12, chunk=32, carry_state=True), 0.9),
-    Case("", Plan(returning(6, 48), "LSTM", hidden_size=48, remember=12, updates=600, trained_steps=48), 0.85),
+    Case(
+        "", Plan(returning(6, 48), "LSTM", hidden_size=48, remember=12, updates=600, trained_steps=48), 0.85
+    ),
 )

@@ -61,7 +61,9 @@ class Plan:
         """The plan with the machine-readable arguments of a finding applied, and nothing else."""
         plan = self
         if "remember" in change:
-            plan = replace(plan, cell=plan.cell.removeprefix("nn."), remember=change["remember"], planted=None)
+            plan = replace(
+                plan, cell=plan.cell.removeprefix("nn."), remember=change["remember"], planted=None
+            )
         if "cell" in change:
             plan = replace(plan, cell=change["cell"].upper())
         if "initialise" in change:
@@ -69,9 +71,13 @@ class Plan:
         if "chunk" in change and (plan.chunk is not None or "carry_state" in change):
             plan = replace(plan, chunk=change["chunk"])
         if change.get("carry_state"):
-            # chunks follow one another, so that the state goes on
-            plan = replace(plan, carry_state=True, stream=8)
-        same = {key: change[key] for key in ("nonlinearity", "reset_every", "clip", "input_scale") if key in change}
+            # chunks follow one another, so that the state goes on; as many updates in all as before
+            plan = replace(plan, carry_state=True, stream=8, updates=plan.updates // 8)
+        same = {
+            key: change[key]
+            for key in ("nonlinearity", "reset_every", "clip", "input_scale")
+            if key in change
+        }
         return replace(plan, **same)
 
 
@@ -134,7 +140,9 @@ def train(plan: Plan, seed: int) -> Reader:
     return model.eval()
 
 
-def _update(model: Reader, plan: Plan, inputs: Tensor, targets: Tensor, optimizer: torch.optim.Optimizer) -> None:
+def _update(
+    model: Reader, plan: Plan, inputs: Tensor, targets: Tensor, optimizer: torch.optim.Optimizer
+) -> None:
     """One pass over a batch: one update, or one a chunk."""
     if plan.chunk is None or not plan.task.per_step:
         answers = _cut(model, plan, inputs) if plan.chunk is not None else model(inputs)
@@ -183,7 +191,9 @@ def loss_of(task: Task, answers: Tensor, targets: Tensor) -> Tensor:
     return (answers - targets).square().mean()
 
 
-def score(model: Callable[[Tensor], Tensor], task: Task, seed: int, sequences: int = 256, times: int = 1) -> float:
+def score(
+    model: Callable[[Tensor], Tensor], task: Task, seed: int, sequences: int = 256, times: int = 1
+) -> float:
     """On fresh sequences: the share of right classes, or 1 - squared error / variance (R^2); NaN counts as 0.
 
     With `times` over 1 the sequences are so many times longer, and the last part of them is scored.

@@ -204,7 +204,9 @@ def _need(
             reasons["need"] = str(error)
             return None, None
     elif not isinstance(need, RequiredHorizon):
-        raise MeasureError(f"need is a {type(need).__name__}; steps, or what required_horizon returns, was wanted")
+        raise MeasureError(
+            f"need is a {type(need).__name__}; steps, or what required_horizon returns, was wanted"
+        )
     if need.nothing_to_gain:
         reasons["need"] = f"the need of the data could not be found: {need}"
         return need, None
@@ -250,7 +252,9 @@ def _figures(evidence: Evidence, sound: bool) -> tuple[str, ...]:
         share = f"{got:.0%}" if got > 0.005 else "nothing"
         found.append(f"the model gets {share} of the gain that the probes achieve")
         if evidence.falls_short and sound:
-            found.append("what keeps it from the rest is none of the faults that were looked for: train it for longer")
+            found.append(
+                "what keeps it from the rest is none of the faults that were looked for: train it for longer"
+            )
     return tuple(found)
 
 
@@ -268,5 +272,7 @@ def _settings(
         raise MeasureError(f"clip is {clip}; a norm above 0, or None for none, was wanted")
     norms = tuple(float(norm) for norm in gradient_norms or ())
     if any(not norm >= 0 for norm in norms):
-        raise MeasureError("gradient_norms hold NaN or a negative number; norms as seen in training were wanted")
+        raise MeasureError(
+            "gradient_norms hold NaN or a negative number; norms as seen in training were wanted"
+        )
     return Settings(clip, norms, chunk, reset_every, trained_steps)

@@ -35,14 +35,19 @@ def drifting(evidence: Evidence) -> Finding | None:
     """
     trained = evidence.settings.trained_steps
     if trained is None:
-        raise MeasureError("trained_steps= was not given, the longest sequences that the model was trained on")
+        raise MeasureError(
+            "trained_steps= was not given, the longest sequences that the model was trained on"
+        )
     subject = evidence.subject
     if not subject.causal:
         raise MeasureError(
             "the model has one answer a sequence, or sees the future, and sequences cannot be joined to longer ones"
         )
     if evidence.questions is not None and (evidence.per_step is None or evidence.loss is not None):
-        raise MeasureError("longer runs are scored by targets one a step with the default loss; these are not")
+        raise MeasureError(
+            "longer runs are scored by targets one a step with the default loss; these are not"
+        )
+    _check_need(evidence)
     streams, targets, scored = _joined(evidence, trained)
     sizes = _state_sizes(evidence, streams, trained)
     if targets is None:
@@ -54,7 +59,9 @@ def drifting(evidence: Evidence) -> Finding | None:
         window = slice((times - 1) * trained, times * trained)
         skills[times] = _skill(answers[:, window], targets[:, window], scored[:, window])
     if skills[1] <= 0:
-        raise MeasureError("the model is no better than a constant within trained_steps, and has nothing to lose")
+        raise MeasureError(
+            "the model is no better than a constant within trained_steps, and has nothing to lose"
+        )
     lost = (skills[1] - skills[TIMES[-1]]) / skills[1]
     if lost <= ENOUGH:
         return None
@@ -64,6 +71,16 @@ def drifting(evidence: Evidence) -> Finding | None:
         name, ratio = max(grown.items(), key=lambda pair: pair[1][TIMES[-1]])
         figure += f", and the state of {name} is {ratio[TIMES[-1]]:.2g} times as large as ever in training"
     return _finding(figure, trained, {"lost": lost, "trained_steps": trained})
+
+
+def _check_need(evidence: Evidence) -> None:
+    """Where the answers hang on where a sequence began, a stream of several is another task, not a longer run."""
+    need = evidence.need[1] if evidence.need else 1
+    if 2 * need > evidence.steps:
+        raise MeasureError(
+            f"the data needs {need} of the {evidence.steps} steps of a sequence, too much to join sequences to longer "
+            "ones: there are no longer runs to try it on"
+        )
 
 
 def _finding(figure: str, trained: int, values: dict[str, float]) -> Finding:
@@ -81,7 +98,7 @@ def _by_state(sizes: dict[str, dict[int, float]], trained: int) -> Finding | Non
     for name, ratio in _grown(sizes).items():
         if ratio[4] > GROWN and ratio[last] > ratio[4]:
             return _finding(
-                f"the state of {name} is {ratio[last]:.2g} times as large after {last * trained:,} steps as ever in training",
+                f"after {last * trained:,} steps the state of {name} is {ratio[last]:.2g} times its size in training",
                 trained,
                 {"grown": ratio[last], "trained_steps": trained},
             )

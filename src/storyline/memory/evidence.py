@@ -1,4 +1,4 @@
-"""What a diagnosis rests on: the need of the data, the reach of the model, its loss, and its recurrent layers at work."""
+"""What a diagnosis rests on: the need of the data, the reach of the model, its loss, its recurrent layers at work."""
 
 from __future__ import annotations
 
@@ -159,7 +159,9 @@ def shortfall_of(own: float, constant: float, required: RequiredHorizon) -> floa
     return 1.0 - (1.0 - own / constant) / best
 
 
-def stepwise_targets(sequences: Sequences, targets: Any, subject: Subject, time_dim: int) -> list[Tensor] | None:
+def stepwise_targets(
+    sequences: Sequences, targets: Any, subject: Subject, time_dim: int
+) -> list[Tensor] | None:
     """Targets one a step as a list of (time, ...), batch first; None where there is one a sequence."""
     if isinstance(targets, list | tuple) and len(targets) and np.ndim(targets[0]) > 0:
         rows = [torch.as_tensor(np.asarray(target)) for target in targets]

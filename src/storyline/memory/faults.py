@@ -35,7 +35,9 @@ def needed(evidence: Evidence) -> tuple[int, int]:
         MeasureError: it is not known.
     """
     if evidence.need is None:
-        raise MeasureError(evidence.reasons.get("need", "the need of the data is not known; give targets= or need="))
+        raise MeasureError(
+            evidence.reasons.get("need", "the need of the data is not known; give targets= or need=")
+        )
     return evidence.need
 
 
@@ -102,9 +104,13 @@ def gradient_norms(evidence: Evidence) -> np.ndarray:
     """
     model = evidence.subject.model
     if evidence.questions is None:
-        raise MeasureError("no targets were given, so that gradient norms could not be measured; give targets=")
+        raise MeasureError(
+            "no targets were given, so that gradient norms could not be measured; give targets="
+        )
     if not isinstance(model, nn.Module) or evidence.loss is not None:
-        raise MeasureError("gradient norms are measured of a torch module with its default loss; give gradient_norms=")
+        raise MeasureError(
+            "gradient norms are measured of a torch module with its default loss; give gradient_norms="
+        )
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     norms = []
     with torch.enable_grad():
@@ -129,5 +135,9 @@ def _losses(evidence: Evidence) -> Iterator[Tensor]:
             continue
         output = subject.answer(torch.stack([rows[i][:steps] for i in some]), None)
         targets = torch.stack([evidence.per_step[i][:steps] for i in some]).flatten(0, 1)
-        real = targets.isfinite().reshape(len(targets), -1).all(1) if targets.is_floating_point() else targets >= 0
+        real = (
+            targets.isfinite().reshape(len(targets), -1).all(1)
+            if targets.is_floating_point()
+            else targets >= 0
+        )
         yield default_loss(output.flatten(0, 1).double().cpu()[real], targets[real]).mean()

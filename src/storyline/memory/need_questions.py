@@ -155,8 +155,10 @@ def _spread(
 
 def _is_target(target: NDArray[Any]) -> NDArray[np.bool_]:
     flat = target.reshape(len(target), -1)
-    given = flat >= 0 if np.issubdtype(flat.dtype, np.integer) else ~np.isnan(flat)
-    found: NDArray[np.bool_] = np.asarray(given).all(1)
+    given: NDArray[np.bool_] = (
+        flat >= 0 if np.issubdtype(flat.dtype, np.integer) else np.logical_not(np.isnan(flat))
+    )
+    found: NDArray[np.bool_] = np.asarray(given.all(1))
     return found
 
 

@@ -1,13 +1,12 @@
-"""Faults of memory that lie in the state: gradients that vanish or explode, units that do no work, a state that drifts."""
+"""Faults of memory that lie in the state: gradients that vanish or explode, inputs ignored, units that do no work."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from storyline.memory.diagnosis import Finding
 from storyline.memory.evidence import AtWork, Evidence, steps_text
@@ -83,12 +82,14 @@ def exploding(evidence: Evidence) -> Finding | None:
 def ignored(evidence: Evidence) -> Finding | None:
     """A recurrent layer whose state moves by less than 1 % with what is read, of a model that falls short.
 
-        s = sqrt( mean_tu var_b h_btu / mean_tub h_btu^2 ) < .01
+    s = sqrt( mean_tu var_b h_btu / mean_tub h_btu^2 ) < .01
     """
     for at in _layers(evidence):
         few, state = _few(at, 32, _STEPS)
         hidden = trace(at.layer, few, state=state).output
-        spread = float(hidden.var(0, unbiased=False).mean().sqrt() / hidden.square().mean().sqrt().clamp_min(1e-30))
+        spread = float(
+            hidden.var(0, unbiased=False).mean().sqrt() / hidden.square().mean().sqrt().clamp_min(1e-30)
+        )
         if spread >= STILL or not evidence.falls_short:
             continue
         sentence, change = _rescale(at) or (
@@ -107,7 +108,7 @@ def ignored(evidence: Evidence) -> Finding | None:
 
 def dead(evidence: Evidence) -> Finding | None:
     """Half of a layer's units or more dead (see `unit_faults`), of a model that falls short."""
-    for at, found, size in _unit_faults(evidence):
+    for at, part, found, size in _unit_faults(evidence):
         units = {each.unit for each in found if each.kind == "dead" and each.name == "h"}
         share = len(units) / size
         if share < HALF or not evidence.falls_short:
@@ -115,7 +116,7 @@ def dead(evidence: Evidence) -> Finding | None:
         remember = max(3, evidence.need[1] if evidence.need else evidence.steps)
         return Finding(
             "dead units",
-            f"{len(units)} of {size} units of {at.called} hardly move",
+            f"{len(units)} of {size} units of {at.called}, {part}, hardly move",
             f"start from fresh weights, remember={remember}, with tanh in the place of relu",
             {"initialise": "default", "remember": remember, "nonlinearity": "tanh"},
             {"share": share},
@@ -128,12 +129,14 @@ def saturated(evidence: Evidence) -> Finding | None:
 
     The gate that keeps and an input gate at 0 do not count: a unit that remembers a thousand steps has them there.
     """
-    for at, found, size in _unit_faults(evidence):
+    for at, part, found, size in _unit_faults(evidence):
         stack = as_ours(at.layer)
         keeps = "z" if keeping_gate(stack) == "update gate" else "f"
         gates = [name for name in stack.cell.gates if name != keeps] if keeping_gate(stack) else ["h"]
         stuck = [
-            each for each in found if each.kind == "saturated" and each.name in gates and (each.name, each.end) != ("i", 0)
+            each
+            for each in found
+            if each.kind == "saturated" and each.name in gates and (each.name, each.end) != ("i", 0)
         ]
         share = len(stuck) / (size * len(gates))
         if share < HALF or not evidence.falls_short:
@@ -145,7 +148,7 @@ def saturated(evidence: Evidence) -> Finding | None:
         )
         return Finding(
             "saturated",
-            f"{share:.0%} of the gates of {at.called} are at an end of their range at 95 % of the steps or more",
+            f"{share:.0%} of the gates of {at.called}, {part}, are at an end of their range at 95 % of the steps",
             sentence,
             change,
             {"share": share, **_input_scale(at)},
@@ -159,14 +162,13 @@ def _layers(evidence: Evidence) -> tuple[AtWork, ...]:
     return evidence.layers
 
 
-def _unit_faults(evidence: Evidence) -> list[tuple[AtWork, list[UnitFault], int]]:
-    """(layer, faults, units) of each layer and direction."""
-    found = []
+def _unit_faults(evidence: Evidence) -> Iterator[tuple[AtWork, str, list[UnitFault], int]]:
+    """(layer, part, faults, units) of each layer and direction."""
     for at in _layers(evidence):
         few, state = _few(at, 32, _STEPS)
         faults = unit_faults(at.layer, few, state=state)
-        found.extend((at, [f for f in faults.faults if f.part == part], size) for part, size in faults.units.items())
-    return found
+        for part, size in faults.units.items():
+            yield at, part, [fault for fault in faults.faults if fault.part == part], size
 
 
 def _few(at: AtWork, rows: int, steps: int) -> tuple[Tensor, Any]:
