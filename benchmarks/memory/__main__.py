@@ -1,7 +1,7 @@
 """`python -m benchmarks.memory COMMAND`.
 
 `instruments`: the instruments against closed forms, against ablation, as black boxes; `overhead`: what they cost;
-`diagnose`: planted faults found, and mended by their remedies.
+`diagnose`: planted faults found, and mended by their remedies; `report`: what a whole report costs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.memory import diagnose, instruments, overhead
+from benchmarks.memory import diagnose, instruments, overhead, report
 
 
 def main() -> int:
@@ -18,6 +18,7 @@ def main() -> int:
     instruments.add_to(commands)
     overhead.add_to(commands)
     diagnose.add_to(commands)
+    report.add_to(commands)
     options = parser.parse_args()
     return int(options.run(options))
 
