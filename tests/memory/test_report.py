@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from storyline.memory import MeasureError, MemoryProbe, measure
+from storyline.memory.example import choose_example
 
 BACK, SCALE = 6, 30.0
 
@@ -155,3 +156,13 @@ def test_words_for_models_without_memory_and_with_more_than_the_data_shows(probe
 def test_too_little_data_is_refused(probe: MemoryProbe) -> None:
     with pytest.raises(MeasureError, match="inputs hold 1 sequences; at least 8 are needed"):
         measure(replace(probe, inputs=probe.inputs[:1]))
+
+
+def test_a_long_example_is_cut_and_a_short_one_preferred() -> None:
+    layer = nn.GRU(2, 3, batch_first=True)
+    rows = [torch.randn(n, 2) for n in (900, 35, 3)]
+    words = [[str(i) for i in range(len(row))] for row in rows]
+    found = choose_example(layer, rows, words, "word")
+    assert found.trace.lengths.tolist() == [35, 3, 400]
+    alone = choose_example(layer, rows[:1], words[:1], "word")
+    assert alone.words == tuple(words[0][:400])

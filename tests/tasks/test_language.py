@@ -284,6 +284,9 @@ def test_memory_probe_measures_the_model(trained: LanguageModel) -> None:
         for row, answer in zip(probe.symbols, probe.symbol_targets.tolist(), strict=True)
     ]
     assert all(each in text for each in shown)
+    # of a short text no window is shown twice
+    few = trained.memory_probe(text[:9], sample=400)
+    assert len(few.inputs) == 9 - 4
 
 
 def test_the_initial_stack_is_rebuilt_bit_for_bit(trained: LanguageModel) -> None:

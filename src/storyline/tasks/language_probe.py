@@ -36,13 +36,13 @@ def probe_language(
     if longest < 1:
         raise ValueError(f"the text has {len(ids)} tokens; at least 3 are needed to measure the memory on")
     generator = np.random.default_rng(seed)
-    places = generator.integers(longest, len(ids), size=sample)
-    places = places[draw(np.full(sample, longest), sample, seed)]
+    places = _places(generator, longest, len(ids), sample)
+    places = places[draw(np.full(len(places), longest), sample, seed)]
     windows = torch.from_numpy(ids[places[:, None] + np.arange(-longest, 0)])
     with torch.no_grad():
         embedded = network.embedding(windows)
     context = min(_CONTEXT, longest)
-    asked = generator.integers(context, len(ids), size=_ASKED)
+    asked = _places(generator, context, len(ids), _ASKED)
     names = encoder.names()
     return stack_probe(
         network,
@@ -56,6 +56,11 @@ def probe_language(
         words=[[names[id_] for id_ in row] for row in windows.tolist()],
         unit=UNITS[encoder.level],
     )
+
+
+def _places(generator: np.random.Generator, first: int, end: int, count: int) -> np.ndarray:
+    """Places from `first` on, none of them twice: the same window again would pass for another sequence."""
+    return first + generator.permutation(end - first)[:count]
 
 
 def _answer(network: NextToken, output: Tensor, embedded: Tensor, lengths: Tensor) -> Tensor:
