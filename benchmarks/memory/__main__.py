@@ -1,6 +1,7 @@
 """`python -m benchmarks.memory COMMAND`.
 
 `instruments`: the instruments against closed forms, against ablation, as black boxes; `overhead`: what they cost;
+`diagnose`: planted faults found, and mended by their remedies; `report`: what a whole report costs;
 `opening`: README's first answer and its picture; `agreement`: models of WikiText-2 on sets of grammar;
 `readme`: README's tables from the rows.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.memory import agreement, instruments, opening, overhead, readme
+from benchmarks.memory import agreement, diagnose, instruments, opening, overhead, readme, report
 
 
 def main() -> int:
@@ -18,6 +19,8 @@ def main() -> int:
     commands = parser.add_subparsers(required=True)
     instruments.add_to(commands)
     overhead.add_to(commands)
+    diagnose.add_to(commands)
+    report.add_to(commands)
     opening.add_to(commands)
     agreement.add_to(commands)
     readme.add_to(commands)

@@ -37,12 +37,8 @@ def first_of_31(name: str, seed: int, tiny: bool) -> Outcome:
         100 * accuracy[demo.TRAINED_TO],
         trial.seconds,
         trial.model.training_summary_["parameters"],
-        details | {"reach before": _steps(trial.before), "reach after": _steps(trial.after)},
+        details | {"reach before": float(trial.before.steps), "reach after": float(trial.after.steps)},
     )
-
-
-def _steps(reach: Any) -> float:
-    return 0.0 if reach.reach_percent is None else float(reach.reach_percent.value)
 
 
 def shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:

@@ -23,7 +23,9 @@ _HOME = {
     "LanguageModel": "storyline.tasks",
     "load": "storyline.tasks",
     "assert_remembers": "storyline.memory",
+    "diagnose": "storyline.memory",
     "horizon": "storyline.memory",
+    "required_horizon": "storyline.memory",
 }
 
 __all__ = [
@@ -38,14 +40,16 @@ __all__ = [
     "__version__",
     "accelerate",
     "assert_remembers",
+    "diagnose",
     "horizon",
     "load",
+    "required_horizon",
     "restore",
 ]
 
 if TYPE_CHECKING:
     from storyline.layers import GRU, LSTM, RNN, SLSTM, CellStack, accelerate, restore
-    from storyline.memory import assert_remembers, horizon
+    from storyline.memory import assert_remembers, diagnose, horizon, required_horizon
     from storyline.tasks import Classifier, LanguageModel, Tagger, load
 
 

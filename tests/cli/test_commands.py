@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -59,8 +60,12 @@ def test_memory_writes_a_page(storyline: Command, classifier: Path, questions: P
     result = storyline("memory", classifier, questions, "--out", out)
     assert result.exit_code == 0, result.output
     page = out.read_text(encoding="utf-8")
-    assert "gradient" in result.output
-    assert page.count("<svg") >= 2
+    assert "gradient reaches" in result.output
+    assert "Measured on 60 sequences" in result.output
+    assert "no probe predicts the targets better than a constant does" in result.output
+    # the curves, the time scales, and a sequence of the file's own in its own words
+    assert page.count("<svg") == 3
+    assert re.search(r"wrote &#x27;wh\w+&#x27; at word 1, kept it", page)
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
@@ -68,11 +73,55 @@ def test_memory_makes_the_folder_and_counts_unknown_words(
     storyline: Command, classifier: Path, tmp_path: Path
 ) -> None:
     new = tmp_path / "new.csv"
-    new.write_text("question,kind\nwho zyzzyva river,person\nwhere city,place\n", encoding="utf-8")
+    lines = [
+        f"{first} {rest}" for first in ("who", "where") for rest in ("river", "city king", "war", "zyzzyva")
+    ]
+    kinds = ["person"] * 4 + ["place"] * 4
+    rows = [f"{line},{kind}" for line, kind in zip(lines, kinds, strict=True)]
+    new.write_text("\n".join(["question,kind", *rows]) + "\n", encoding="utf-8")
     result = storyline("memory", classifier, new, "--out", tmp_path / "new" / "report.html")
     assert result.exit_code == 0, result.output
-    assert "1 of 5 words (20.0 %) are unknown to the model and were read as <unk>" in result.output
+    assert "2 of 18 words (11.1 %) are unknown to the model and were read as <unk>" in result.output
+    assert "Not measured: need of the data (sequences are 8; at least 16 are needed" in result.output
     assert (tmp_path / "new" / "report.html").is_file()
+
+
+def test_memory_of_data_without_answers_measures_what_needs_none(
+    storyline: Command, classifier: Path, questions: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new.csv"
+    lines = questions.read_text(encoding="utf-8").splitlines()
+    new.write_text("\n".join(line.split(",")[0] for line in lines) + "\n", encoding="utf-8")
+    result = storyline("memory", classifier, new)
+    assert result.exit_code == 0, result.output
+    assert "remembers (counterfactual)" in result.output
+    assert "Not measured: use (no targets were given" in result.output
+
+
+def test_memory_of_too_little_is_one_sentence_and_no_file(
+    storyline: Command, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "new" / "report.html"
+    new = tmp_path / "new.csv"
+    new.write_text("question,kind\nwho,person\n", encoding="utf-8")
+    result = storyline("memory", classifier, new, "--out", out)
+    assert result.exit_code == 2
+    assert f"error: {new}: inputs hold 1 sequences; at least 8 are needed" in result.output
+    new.write_bytes(b"question,kind\n\xff\xfe\x00")
+    result = storyline("memory", classifier, new, "--out", out)
+    assert result.exit_code == 2
+    assert result.output.startswith("error: ")
+    assert not out.parent.exists()
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("storyline.memory.measure", interrupt)
+    new.write_text("question,kind\nwho,person\n", encoding="utf-8")
+    result = storyline("memory", classifier, new, "--out", out)
+    assert result.exit_code == 130
+    assert "error: interrupted" in result.output
+    assert not out.parent.exists()
 
 
 def test_nested_columns_are_kept_beside_the_answers(

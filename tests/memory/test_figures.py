@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from storyline.memory import ContextUse, GradientReach, HalfLives, context_use
+from storyline.memory import Horizon, Measure, RequiredHorizon, TimeScales
 from storyline.memory.drawing import PALETTE
 from storyline.memory.figures import (
     gradient_figure,
-    half_life_figure,
+    horizon_figure,
     loss_figure,
+    need_figure,
     recall_figure,
+    time_scale_figure,
     to_png,
     to_svg,
-    use_figure,
 )
 
 NAMES = [
@@ -36,17 +38,50 @@ NAMES = [
 ]
 
 
-def reach(decay: float) -> GradientReach:
-    return GradientReach.from_norms(list(decay ** np.arange(249.0)))
+def measured(name: str, curve: np.ndarray, threshold: float = 0.01, steps: int = 40) -> Measure:
+    return Measure(
+        name, steps, steps - 4, steps + 9, False, False, np.arange(len(curve)), curve, np.stack([curve / 2, curve]),
+        threshold, 0.95, 64, "what is measured",
+    )  # fmt: skip
 
 
-def use(scale: float = 25.0) -> ContextUse:
-    return context_use(lambda k: 0.35 if k is None else 0.35 + np.exp(-k / scale), 248)
+def reach(decay: float) -> Measure:
+    return measured("gradient", decay ** np.arange(249.0))
 
 
-def lives() -> HalfLives:
-    values = np.logspace(0, 3.5, 64)
-    return HalfLives({"layer 1": values, "layer 2, backward": np.append(values[:9], np.inf)}, "forget gate")
+def horizon() -> Horizon:
+    recall = measured("recall", np.clip(1 - np.arange(249.0) / 80, 0, 1), 0.5)
+    use = measured("use", 0.3 + 0.9 ** np.arange(249.0))
+    return Horizon(reach(0.9), measured("counterfactual", 0.97 ** np.arange(249.0)), recall, use, {}, 248)
+
+
+def need() -> RequiredHorizon:
+    lags = np.array([0, 1, 2, 4, 8, 16, 32])
+    curve = 0.4 + 0.8 ** lags.astype(float)
+    return RequiredHorizon(
+        17,
+        12,
+        20,
+        False,
+        lags,
+        curve,
+        np.stack([curve - 0.1, curve + 0.1]),
+        ("linear",) * 7,
+        1.0,
+        0.01,
+        0.95,
+        (60, 40),
+    )
+
+
+def scales(shift: float = 1.0, last: float = np.inf) -> TimeScales:
+    values = np.logspace(0, 3.5, 64) * shift
+    parts = {"layer 1": values, "layer 2, backward": np.append(values[:9], last)}
+    return TimeScales(parts, parts, "forget gate")
+
+
+def single(values: list[float]) -> TimeScales:
+    return TimeScales({}, {"layer 1": np.array(values)}, "update gate")
 
 
 def gradient(names: list[str]) -> Figure:
@@ -71,13 +106,17 @@ ALL: list[Callable[[], Figure]] = [
     *(lambda n=n: gradient(NAMES[:n]) for n in range(1, 7)),
     *(lambda n=n: recall(NAMES[:n]) for n in range(1, 7)),
     lambda: gradient_figure({"model": reach(0.9)}),
-    lambda: gradient_figure({"dead": GradientReach.from_norms([0.0, 0.0])}),
+    lambda: gradient_figure({"dead": measured("gradient", np.zeros(2))}),
     lambda: gradient_figure({"exploding": reach(1.2)}),
-    lambda: use_figure({name: use(20.0 + i) for i, name in enumerate(NAMES[:3])}),
-    lambda: use_figure({"short": context_use(lambda k: 1.0 if k is None else 2.0, 5)}),
-    lambda: half_life_figure(lives(), 249),
-    lambda: half_life_figure(HalfLives({"layer 1": np.full(5, np.inf)}, "forget gate")),
-    lambda: half_life_figure(HalfLives({"layer 1": np.array([0.0, 0.02, 7.0])}, "update gate")),
+    lambda: horizon_figure(horizon()),
+    lambda: horizon_figure(horizon(), reach(0.6)),
+    lambda: horizon_figure(Horizon(None, None, measured("recall", np.ones(9), 0.5), None, {}, 8), reach(0.6)),
+    lambda: need_figure(need()),
+    lambda: need_figure(need(), measured("use", 0.3 + 0.9 ** np.arange(249.0))),
+    lambda: time_scale_figure(scales()),
+    lambda: time_scale_figure(scales(), scales(0.01, 1.0)),
+    lambda: time_scale_figure(single([np.inf] * 5)),
+    lambda: time_scale_figure(single([0.0, 0.02, 7.0])),
     lambda: loss_figure({name: (range(50), np.linspace(2.3, 0.1, 50)) for name in NAMES[:3]}),
     lambda: loss_figure({"one": ([1, 2], [3.0, 1e-3])}, ylabel="loss, nats", log=True),
 ]
@@ -138,7 +177,7 @@ def test_curves_are_solid_after_dashed_before_and_share_a_colour() -> None:
     assert [line.get_linestyle() for line in curves] == ["-", "--", "-", "--"]
     np.testing.assert_allclose(curves[1].get_ydata(), 0.6 ** np.arange(249.0))
     assert axes.get_yscale() == "log"
-    assert {0.01, 1e-6} <= {float(line.get_ydata()[0]) for line in axes.lines if len(line.get_ydata()) == 2}
+    assert 0.01 in {float(line.get_ydata()[0]) for line in axes.lines if len(line.get_ydata()) == 2}
 
 
 def test_recall_draws_chance_ceiling_and_what_lies_beyond_training() -> None:
@@ -149,12 +188,32 @@ def test_recall_draws_chance_ceiling_and_what_lies_beyond_training() -> None:
 
 
 def test_every_unit_is_in_the_histogram() -> None:
-    (axes,) = half_life_figure(lives(), 249).axes
-    tops = {}
+    (axes,) = time_scale_figure(scales(), scales(0.5, 1.0)).axes
+    tops: dict[float, float] = {}
     for patch in axes.patches:
-        tops[patch.get_x()] = max(tops.get(patch.get_x(), 0.0), patch.get_y() + patch.get_height())
+        if isinstance(patch, Rectangle):
+            tops[patch.get_x()] = max(tops.get(patch.get_x(), 0.0), patch.get_y() + patch.get_height())
+        else:
+            initial = patch.get_data().values.sum()
     assert sum(tops.values()) == 64 + 9
-    assert "1 units never forget" in [line.get_label() for line in axes.lines]
+    assert initial == 64 + 10
+    assert "1 without end" in [line.get_label() for line in axes.lines]
+
+
+def test_the_horizon_marks_steps_and_thresholds() -> None:
+    (axes,) = horizon_figure(horizon(), reach(0.6)).axes
+    upright = [line for line in axes.lines if len(set(line.get_xdata())) == 1 and len(line.get_xdata()) == 2]
+    assert [line.get_xdata()[0] for line in upright] == [40] * 4
+    level = {line.get_ydata()[0] for line in axes.lines if len(line.get_xdata()) == 2} - {0}
+    assert {0.01, 0.5} <= level
+    labels = [line.get_label() for line in axes.lines]
+    assert "gradient before training: 40" in labels
+    # of its gain nothing is there yet with one step of context, and all of it with the longest
+    (use,) = [line for line in axes.lines if str(line.get_label()).startswith("use")]
+    gained = 0.9 ** np.arange(249.0)
+    np.testing.assert_allclose(
+        use.get_ydata()[:20], ((gained - gained[-1]) / (1 - gained[-1]))[1:21], rtol=1e-9
+    )
 
 
 def test_same_bytes_in_another_process() -> None:
@@ -178,7 +237,7 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="'LSTM' has 1 accuracies for 2 distances"):
         recall_figure([1, 2], {"LSTM": [0.1]}, chance=0.1)
     with pytest.raises(ValueError, match="an RNN has none"):
-        half_life_figure(HalfLives(reason="an RNN has none"))
+        time_scale_figure(TimeScales(reason="an RNN has none"))
     with pytest.raises(ValueError, match="name is '1 x'"):
         to_svg(recall(["a"]), "1 x", "")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storyline.memory.page import Commands, Picture, ReportTable, Section, page, write_page
+from storyline.memory.page import Commands, Picture, Points, ReportTable, Section, page, write_page
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -49,13 +49,18 @@ EVIL = '<script>alert("1")</script> & <b>'
 def test_every_text_is_escaped_and_nothing_is_fetched() -> None:
     picture = Picture("<svg viewBox='0 0 1 1'></svg>", EVIL)
     table = ReportTable(EVIL, (EVIL, EVIL), ((EVIL, EVIL), ("<i>", "<i>")))
-    html = page(EVIL, EVIL, [Section(EVIL, [EVIL, table, picture, picture, Commands((EVIL, EVIL))])], EVIL)
+    html = page(
+        EVIL,
+        EVIL,
+        [Section(EVIL, [EVIL, table, picture, picture, Points((EVIL,)), Commands((EVIL, EVIL))])],
+        EVIL,
+    )
     found = read(html)
     assert "script" not in found.tags
     assert "b" not in found.tags
     assert "i" not in found.tags
-    # title, heading, lead, section's heading, paragraph, caption, 2 heads, 2 cells, 2 pictures, 2 commands, footer
-    assert found.text.count(EVIL) == 15
+    # title, heading, lead, heading, paragraph, caption, 2 heads, 2 cells, 2 pictures, list, 2 commands, footer
+    assert found.text.count(EVIL) == 16
     assert not {"src", "href"} & {name for name, _ in found.attributes}
     assert "default-src 'none'" in html
     assert "@import" not in html

@@ -252,19 +252,19 @@ def test_refuses_settings(settings: dict, message: str) -> None:
 def test_memory_probe_measures_the_model(trained: Classifier) -> None:
     examples = first_word_decides(120, seed=3)
     probe = trained.memory_probe(*examples, sample=40)
-    assert probe.loss_at is not None
-    whole = probe.loss_at(None)
-    assert probe.loss_at(probe.longest) == pytest.approx(whole, rel=1e-5)
+    assert (len(probe.inputs), probe.total, probe.unit) == (40, 120, "word")
+    assert all(" ".join(words) in examples[0] for words in probe.words)
+    padded = torch.nn.utils.rnn.pad_sequence(list(probe.inputs), batch_first=True)
+    lengths = torch.tensor([len(row) for row in probe.inputs])
+    found = probe.model(padded, lengths=lengths)
+    texts = [" ".join(words) for words in probe.words]
+    np.testing.assert_allclose(found.detach().exp(), trained.predict_proba(texts), atol=1e-6)
     # Without the first word, the only one that counts, the model guesses.
-    assert probe.loss_at(2) > 3 * whole
-    inputs = probe.inputs.requires_grad_()
-    state = probe.function(inputs)
-    assert state.shape == (len(inputs), 16)
-    state.sum().backward()
-    assert bool((inputs.grad.abs().sum(2) > 0).all())
-    assert not torch.equal(probe.initial(inputs), state)
-    assert probe.layer_inputs.shape[:2] == (40, int(probe.lengths.max()))
-    assert trained.memory_probe(examples[0]).loss_at is None
+    whole = torch.nn.functional.nll_loss(found, probe.targets)
+    cut = torch.cat([probe.model(row[None, 1:]) for row in probe.inputs])
+    assert torch.nn.functional.nll_loss(cut, probe.targets) > 3 * whole
+    assert not torch.equal(probe.initial(padded, lengths=lengths), found)
+    assert trained.memory_probe(examples[0]).targets is None
 
 
 @pytest.mark.data

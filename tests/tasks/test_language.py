@@ -263,16 +263,30 @@ def test_the_end_of_the_text_is_held_out() -> None:
 
 
 def test_memory_probe_measures_the_model(trained: LanguageModel) -> None:
-    probe = trained.memory_probe(echoes(200, seed=5), sample=400)
-    assert probe.longest == 48
-    assert probe.loss_at(None) == probe.loss_at(48)
+    text = echoes(200, seed=5)
+    probe = trained.memory_probe(text, sample=400)
+    rows = torch.stack(list(probe.inputs))
+    assert rows.shape[:2] == (400, 48)
+    assert probe.unit == "character"
+    assert "".join(probe.words[0]) in text
+    answers = probe.model(rows)
+    torch.testing.assert_close(answers.exp().sum(1), torch.ones(400))
+
+    def loss(k: int) -> float:
+        return torch.nn.functional.nll_loss(probe.model(rows[:, -k:]), probe.targets).item()
+
     # The echo lies 6 steps back, and to know that it is due takes as many.
-    assert probe.loss_at(2) > probe.loss_at(8) + 0.1
-    assert probe.loss_at(8) == pytest.approx(probe.loss_at(None), abs=0.05)
-    inputs = probe.inputs[:4].requires_grad_()
-    probe.function(inputs).sum().backward()
-    assert bool((inputs.grad.abs().sum(2)[:, -8:] > 0).all())
-    assert not torch.equal(probe.initial(probe.inputs), probe.function(probe.inputs))
+    assert loss(2) > loss(8) + 0.1
+    assert loss(8) == pytest.approx(loss(48), abs=0.05)
+    assert not torch.equal(probe.initial(rows), answers)
+    shown = [
+        trained.encoder_.decode([*row.tolist(), answer])
+        for row, answer in zip(probe.symbols, probe.symbol_targets.tolist(), strict=True)
+    ]
+    assert all(each in text for each in shown)
+    # of a short text no window is shown twice
+    few = trained.memory_probe(text[:9], sample=400)
+    assert len(few.inputs) == 9 - 4
 
 
 def test_the_initial_stack_is_rebuilt_bit_for_bit(trained: LanguageModel) -> None:

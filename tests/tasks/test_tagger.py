@@ -169,15 +169,22 @@ def test_refuses_an_unseen_tag(trained: Tagger) -> None:
 
 
 def test_memory_probe_measures_the_model(trained: Tagger) -> None:
-    probe = trained.memory_probe(*after_a_digit(200, seed=3), sample=150)
-    # A one-word window cannot know of the digit before.
-    assert probe.loss_at(1) > probe.loss_at(2) + 0.1
-    assert probe.loss_at(probe.longest) == pytest.approx(probe.loss_at(None), rel=1e-4)
-    inputs = probe.inputs.clone().requires_grad_()
-    probe.function(inputs).sum().backward()
-    assert bool((inputs.grad.abs().sum(2) > 0).all())
-    assert probe.layer_inputs.shape[2] == trained.network_.layer.input_size
-    assert trained.memory_probe(after_a_digit(5)[0]).loss_at is None
+    sentences, tags = after_a_digit(200, seed=3)
+    probe = trained.memory_probe(sentences, tags, sample=150)
+    assert (len(probe.inputs), probe.total, probe.unit) == (150, 200, "word")
+    assert all(list(words) in sentences for words in probe.words)
+    right = 0
+    for row, words, wanted in zip(probe.inputs, probe.words, probe.targets, strict=True):
+        assert tuple(row.shape) == (len(words), trained.network_.layer.input_size)
+        scores = probe.model(row[None])[0]
+        assert [trained.tags_[i] for i in scores.argmax(1)] == trained.predict([list(words)])[0]
+        right += int((scores.argmax(1) == wanted).sum())
+    assert right / sum(map(len, probe.inputs)) == pytest.approx(
+        trained.score(
+            list(map(list, probe.words)), [[trained.tags_[i] for i in row] for row in probe.targets]
+        )
+    )
+    assert trained.memory_probe(after_a_digit(5)[0]).targets is None
 
 
 @pytest.mark.data

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from storyline.cli.first_digit import Digits
-    from storyline.memory import GradientReach
+    from storyline.memory import Measure
     from storyline.tasks import Classifier
 
 DISTRACTORS = (0, 5, 10, 20, 30, 60)
@@ -58,8 +58,8 @@ class Trial:
     model: Classifier
     accuracy: tuple[float, ...]
     seconds: float
-    before: GradientReach
-    after: GradientReach
+    before: Measure
+    after: Measure
 
     @property
     def losses(self) -> tuple[list[int], list[float]]:
@@ -87,20 +87,27 @@ def run_trial(
     """Train one model and measure it on the held-out digits."""
     import time
 
-    from storyline.memory import gradient_reach
+    from storyline.memory import horizon
     from storyline.tasks import Classifier
 
     began = time.perf_counter()
     model = Classifier(**BUDGET | settings, seed=seed).fit(*training, events=events)
     seconds = time.perf_counter() - began
     probe = model.memory_probe(*(part[:16] for part in held_out_questions(held_out, TRAINED_TO)))
-    assert callable(probe.initial)
+    assert probe.initial is not None
+    reach = [
+        horizon(each, list(probe.inputs), measures=("gradient",)).gradient
+        for each in (probe.initial, probe.model)
+    ]
+    before, after = reach
+    assert before is not None
+    assert after is not None
     return Trial(
         model=model,
         accuracy=tuple(float(model.score(*held_out_questions(held_out, n))) for n in DISTRACTORS),
         seconds=seconds,
-        before=gradient_reach(probe.initial, probe.inputs),
-        after=gradient_reach(probe.function, probe.inputs),
+        before=before,
+        after=after,
     )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storyline.cli.demo import DISTRACTORS, KEPT, LONGEST, TRAINED_TO, commands_to_try
+from storyline.memory.curve import Measure
+from storyline.memory.steps import Steps
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,9 +41,8 @@ def rows(trials: Mapping[str, Trial], ceiling: float) -> list[tuple[str, ...]]:
     return found
 
 
-def _reach(reach: object) -> str:
-    found = reach.reach_percent  # type: ignore[attr-defined]
-    return "0" if found is None else found.short
+def _reach(measure: Measure) -> str:
+    return Steps(measure.steps, measure.at_least).short
 
 
 def sentence(trials: Mapping[str, Trial]) -> str:
@@ -92,7 +93,7 @@ def write_report(out: Path, trials: Mapping[str, Trial], ceiling: float) -> None
                 {name: trial.after for name, trial in trials.items()},
                 {name: trial.before for name, trial in trials.items()},
             ),
-            "Gradient reach: how much the last state depends on the input k steps back, as a share of lag 0 "
+            "Gradient reach: how much the answer depends on the input k steps back, as a share of lag 0 "
             "(log scale), before training (dashed) and after.",
         ),
     }

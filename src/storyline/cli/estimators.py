@@ -96,16 +96,20 @@ def _classes(run: Run, examples: Examples) -> list[str] | None:
 
 
 def read_examples(
-    run: Run, source: str, *, targets: bool = True, known: Collection[str] | None = None
+    run: Run, source: str, *, targets: bool | None = True, known: Collection[str] | None = None
 ) -> Examples:
     """Parse `source` as the run's task wants it.
 
-    targets: False reads inputs only (predict, unlabelled text); the label column may then be absent.
+    targets: False reads inputs only (predict, unlabelled text); the label column may then be absent;
+        None reads them where the file has that column (memory).
     known: the labels that a trained model knows; another one is refused with its line.
     """
     if run.task == "language":
         return _language(run, source)
     table = _table(run, source)
+    if targets is None:
+        name = "tags" if run.task == "tag" else "label"
+        targets = run.columns.get(name, name) in table.frame.columns
     if run.task == "tag":
         return _tagged(run, table, targets, known)
     if reads_series(run):

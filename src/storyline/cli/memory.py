@@ -9,7 +9,7 @@ import typer
 
 from storyline.cli.evaluate import Label, Model, Separator, Text, Threads, open_model
 from storyline.cli.failures import reported
-from storyline.cli.output import refuse_place, writing
+from storyline.cli.output import refuse_place
 
 
 @reported
@@ -27,21 +27,39 @@ def memory(
     """Measure how far back a trained model remembers, and how much of it it uses."""
     from rich.console import Console
 
+    from storyline.artifact import write_whole
     from storyline.cli.estimators import known_labels, read_examples
     from storyline.cli.summary import print_unknown
-    from storyline.memory import measure
+    from storyline.memory import MeasureError, measure
+    from storyline.tasks.estimator import measuring
 
     if out is not None:
         refuse_place(out)
     console = Console()
     estimator, run = open_model(model, file, threads, text=text, label=label, separator=separator)
-    examples = read_examples(run, file, known=known_labels(estimator))
-    with console.status("measuring how far back the model remembers"):
-        report = measure(estimator.memory_probe(*examples.arguments()))
+    examples = read_examples(
+        run, file, targets=None if label is None else True, known=known_labels(estimator)
+    )
+    with console.status("measuring how far back the model remembers"), measuring(estimator.threads):
+        probe = estimator.memory_probe(*examples.arguments())
+        try:
+            report = measure(probe)
+        except MeasureError as problem:
+            raise ValueError(f"{file}: {problem}") from None
     console.print(report.table(), highlight=False, soft_wrap=True)
     if out is not None:
-        with writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            report.write_html(out, title=f"Memory of {model.name} on {Path(file).name}")
+        page = report.to_html(
+            title=f"Memory of {model.resolve().name} on {Path(file).name}", footer=footer(model, file)
+        )
+        write_whole(out, page)
         console.print(f"pictures in {out}", highlight=False)
     print_unknown(Console(stderr=True), estimator)
+
+
+def footer(model: Path, file: str) -> str:
+    """How the numbers of a page were made."""
+    import torch
+
+    from storyline import __version__
+
+    return f"storyline {__version__}, torch {torch.__version__}: storyline memory {model} {file}; seed 0."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,24 +13,31 @@ from torch import Tensor, nn
 class MemoryProbe:
     """A trained model and a sample of data, as `storyline.memory.measure` reads them.
 
-    function      embedded inputs (batch, time, channels) -> last state h_T of the top layer (batch, hidden_size);
-                  of a bidirectional stack, that of the forward direction
-    inputs        (batch, time, channels), floating point: sequences of the sample, embedded, of equal length
-    layer         the recurrent layer (storyline.layers or torch.nn), None where there is none
-    layer_inputs  what the layer reads, in its own order of axes, ragged; None together with `layer`
-    lengths       (batch,) steps of each sequence of `layer_inputs`; None: all are full
-    loss_at       k -> mean loss where each prediction has only the last k steps, None -> with all of them; None where
-                  the data has no targets
-    longest       the largest k that `loss_at` can be asked for, in steps
-    initial       `function` of the model as initialised, before training, or the norms over lag that were stored
-                  then; None where neither is known
+    model           in evaluation mode: embedded sequences (batch, time, channels), with ``lengths=`` where they are
+                    ragged -> log probabilities, (batch, time, classes) where it answers each step, else
+                    (batch, classes)
+    inputs          one tensor (time, channels) a sequence of the sample, floating point: what the recurrent layer reads
+    targets         of the sequences: one class each, or one a step (time,) each, where below 0 is none; None: the data
+                    has no answers
+    layer           the recurrent layer (storyline.layers or torch.nn) that reads `inputs`; None where there is none
+    initial         `model` as initialised, before training; None where that is not known
+    initial_layer   `layer` before training
+    symbols         sequences of the data as they are, for its need: tokens (time,) int64, or numbers (time, channels);
+                    None: `inputs`
+    symbol_targets  the answers to `symbols`, as `targets`; None: the same as those
+    words           what a person would call each step of each sequence; None: nobody has named them
+    unit            what a step is called, in the singular
+    total           of so many sequences the sample was drawn; 0: it is all there is
     """
 
-    function: Callable[[Tensor], Tensor]
-    inputs: Tensor
+    model: nn.Module
+    inputs: Sequence[Tensor]
+    targets: Any = None
     layer: nn.Module | None = None
-    layer_inputs: Tensor | None = None
-    lengths: Tensor | None = None
-    loss_at: Callable[[int | None], float] | None = None
-    longest: int = 1
-    initial: Callable[[Tensor], Tensor] | Sequence[float] | None = None
+    initial: nn.Module | None = None
+    initial_layer: nn.Module | None = None
+    symbols: Sequence[Any] | None = None
+    symbol_targets: Any = None
+    words: Sequence[Sequence[str]] | None = field(default=None, repr=False)
+    unit: str = "step"
+    total: int = 0

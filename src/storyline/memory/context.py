@@ -188,7 +188,7 @@ def _is_target(target: Tensor) -> Tensor:
 def _losses(loss: Loss | None, answers: Tensor, targets: Tensor, array: bool) -> Array:
     """(questions,) the loss of each."""
     if loss is None:
-        return _default_loss(answers, targets).numpy()
+        return default_loss(answers, targets).numpy()
     targets = targets.to(answers.dtype) if targets.is_floating_point() else targets
     given = (answers.numpy(), targets.numpy()) if array else (answers, targets)
     found = torch.as_tensor(np.asarray(loss(*given)) if array else loss(*given)).double()
@@ -200,7 +200,7 @@ def _losses(loss: Loss | None, answers: Tensor, targets: Tensor, array: bool) ->
     return found.reshape(-1).numpy()
 
 
-def _default_loss(answers: Tensor, targets: Tensor) -> Tensor:
+def default_loss(answers: Tensor, targets: Tensor) -> Tensor:
     if targets.is_floating_point():
         wanted = targets.reshape(len(targets), -1).double()
         if wanted.shape != answers.shape:

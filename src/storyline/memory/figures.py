@@ -10,30 +10,36 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from storyline.memory.curve import Measure
 from storyline.memory.drawing import DASHED, DOTTED, INK, drawn, legend_above, look, new_axes, to_png, to_svg
-from storyline.memory.gates import HalfLives
-from storyline.memory.gradient import MILLIONTH, PERCENT, GradientReach
-from storyline.memory.use import ContextUse
+from storyline.memory.horizon import Horizon
+from storyline.memory.horizon_figure import draw_horizon
+from storyline.memory.required_horizon import RequiredHorizon
+from storyline.memory.steps import Steps
+from storyline.memory.time_scales import TimeScales
 
 __all__ = [
     "gradient_figure",
-    "half_life_figure",
+    "horizon_figure",
     "loss_figure",
+    "need_figure",
     "recall_figure",
+    "time_scale_figure",
     "to_png",
     "to_svg",
-    "use_figure",
 ]
 
 
+# Shares below this are left out of a picture.
+_LOWEST = 2e-8
+
+
 @drawn
-def gradient_figure(
-    after: Mapping[str, GradientReach], before: Mapping[str, GradientReach] | None = None
-) -> Figure:
-    """Gradient over lag, as a share of its value at lag 0, log scale, a line at 1 % and at a millionth.
+def gradient_figure(after: Mapping[str, Measure], before: Mapping[str, Measure] | None = None) -> Figure:
+    """Gradient over lag, as a share of its value at lag 0, log scale, with a line at its threshold.
 
     Args:
-        after: reach by model's name, drawn solid with the quartiles over sequences as a band.
+        after: the gradient of a horizon by model's name, drawn solid with its interval as a band.
         before: the same before training, drawn dashed in the colour of the same name.
     """
     before = before or {}
@@ -41,24 +47,17 @@ def gradient_figure(
     figure, axes = new_axes("steps back (lag)", "gradient, share of lag 0")
     for name in names:
         colour, marker = look(names.index(name))
-        for reach, dashed in ((after.get(name), False), (before.get(name), True)):
-            if reach is None or reach.dead:
-                continue
-            if not dashed and len(reach.per_sequence) > 1:
-                low, high = reach.relative_quartiles
-                axes.fill_between(
-                    reach.lags, _positive(low), _positive(high), color=colour, alpha=0.15, linewidth=0
-                )
+        if (found := after.get(name)) is not None:
+            # a band of more points only makes the file larger
+            thin = slice(None, None, max(1, len(found.lags) // 60))
+            low, high = (_positive(edge[thin]) for edge in found.band)
+            axes.fill_between(found.lags[thin], low, high, color=colour, alpha=0.15, linewidth=0)
+            every = max(1, len(found.lags) // 8)
             axes.plot(
-                reach.lags,
-                _positive(reach.relative),
-                color=colour,
-                linestyle=DASHED if dashed else "-",
-                linewidth=1.2 if dashed else 1.8,
-                marker=None if dashed else marker,
-                markevery=max(1, len(reach.lags) // 8),
-                label=None if dashed else name,
+                found.lags, _positive(found.curve), color=colour, marker=marker, markevery=every, label=name
             )
+        if (found := before.get(name)) is not None:
+            axes.plot(found.lags, _positive(found.curve), color=colour, linestyle=DASHED, linewidth=1.2)
     if before:
         axes.plot([], [], color=INK, linestyle=DASHED, linewidth=1.2, label="before training")
     _share_axis(axes, [*after.values(), *before.values()])
@@ -67,58 +66,79 @@ def gradient_figure(
 
 
 @drawn
-def use_figure(uses: Mapping[str, ContextUse]) -> Figure:
-    """Loss over steps of context (log axis), the full loss as a line, its 1 % as a band."""
-    figure, axes = new_axes("steps of context (the last k)", "loss")
+def horizon_figure(found: Horizon, before: Measure | None = None) -> Figure:
+    """The four curves of a horizon, and the gradient before training as a thin dashed line."""
+    axes = draw_horizon(found, before=before)
+    step_ticks(axes, found.max_lag)
+    assert isinstance(axes.figure, Figure)
+    return axes.figure
+
+
+@drawn
+def need_figure(need: RequiredHorizon, use: Measure | None = None) -> Figure:
+    """Loss over steps of context (log axis): of the best probe of the data, and of the model."""
+    figure, axes = new_axes("steps of context (the last k)", "loss, nats")
     axes.set_xscale("log")
-    for index, (name, use) in enumerate(uses.items()):
+    curves = [(f"the data needs {Steps(need.steps, need.at_least).short}", need.lags, need.curve, need.band)]
+    ends = [need.steps]
+    if use is not None:
+        curves.append(
+            (f"the model uses {Steps(use.steps, use.at_least).short}", use.lags, use.curve, use.band)
+        )
+        ends.append(use.steps)
+    for index, (name, lags, curve, band) in enumerate(curves):
         colour, marker = look(index)
-        axes.axhspan(use.full, use.limit, color=colour, alpha=0.18, linewidth=0)
-        axes.axhline(use.full, color=colour, linewidth=1.0, linestyle=DOTTED)
-        axes.plot(use.lags, use.losses, color=colour, marker=marker, label=name)
-        if not use.steps.at_least:
-            axes.axvline(use.steps.value, color=colour, linewidth=1.0, linestyle=DASHED)
-    axes.plot([], [], color=INK, linewidth=1.0, linestyle=DOTTED, label="all of the context")
-    if any(not use.steps.at_least for use in uses.values()):
-        axes.plot([], [], color=INK, linewidth=1.0, linestyle=DASHED, label="enough")
-    _step_ticks(axes, max(int(use.lags[-1]) for use in uses.values()))
+        # no context at all has no place on a log axis
+        shown = lags >= 1
+        axes.fill_between(lags[shown], band[0][shown], band[1][shown], color=colour, alpha=0.15, linewidth=0)
+        axes.plot(lags[shown], curve[shown], color=colour, marker=marker, label=name)
+        axes.axvline(max(1, ends[index]), color=colour, linewidth=1.0, linestyle=DASHED)
+    step_ticks(axes, max(int(lags[-1]) for _, lags, _, _ in curves))
     legend_above(figure, axes)
     return figure
 
 
 @drawn
-def half_life_figure(half_lives: HalfLives, sequence_steps: int | None = None) -> Figure:
-    """Histogram of the units' half-lives on a log axis, one colour a layer; those without end are counted.
+def time_scale_figure(after: TimeScales, before: TimeScales | None = None) -> Figure:
+    """Histogram of the units' time scales on a log axis, one colour a part; before training as a line.
 
-    Args:
-        half_lives: with at least one layer; refused where there are none.
-        sequence_steps: length of the sequences, drawn as a line to compare with.
+    Those without end are counted in the legend.
     """
-    if not half_lives.units:
-        raise ValueError(f"there are no half-lives to draw: {half_lives.reason}")
-    figure, axes = new_axes("half-life in steps", "units")
-    values = np.clip(half_lives.all, 0.1, None)
-    finite = values[np.isfinite(values)]
-    top = float(finite.max()) if len(finite) else 10.0
-    low, high = np.floor(np.log10(min(finite, default=1.0))), np.ceil(np.log10(top * 1.001))
+    if not after.lasting:
+        raise ValueError(f"there are no time scales to draw: {after.reason}")
+    parts = {name: np.clip(values, 0.1, None) for name, values in after.lasting.items()}
+    first = np.concatenate(list(before.lasting.values())) if before is not None else np.empty(0)
+    initial = np.clip(first, 0.1, None)
+    seen = np.concatenate([*parts.values(), initial])
+    finite = seen[np.isfinite(seen)]
+    low, high = (
+        (np.floor(np.log10(finite.min())), np.ceil(np.log10(finite.max() * 1.001))) if len(finite) else (0, 1)
+    )
     edges = np.logspace(low, high, int(high - low) * 8 + 1)
-    parts = [np.clip(part, 0.1, None) for part in half_lives.units.values()]
+    figure, axes = new_axes("time scale in steps", "units" if after.gate else "directions")
     axes.hist(
-        [part[np.isfinite(part)] for part in parts],
+        [part[np.isfinite(part)] for part in parts.values()],
         bins=edges.tolist(),
         stacked=True,
         color=[look(index)[0] for index in range(len(parts))],
-        label=list(half_lives.units),
+        label=list(parts),
         rwidth=0.9,
     )
+    if len(initial):
+        axes.stairs(
+            np.histogram(initial[np.isfinite(initial)], edges)[0],
+            edges,
+            color=INK,
+            linewidth=1.2,
+            label="before training",
+        )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    if sequence_steps is not None:
-        axes.axvline(sequence_steps, color=INK, linewidth=1.0, linestyle=DASHED, label="sequence length")
-    if half_lives.never:
-        axes.plot([], [], " ", label=f"{half_lives.never} units never forget")
+    never = int(sum(np.isinf(part).sum() for part in parts.values()))
+    if never:
+        axes.plot([], [], " ", label=f"{never} without end")
     legend_above(figure, axes)
     return figure
 
@@ -202,23 +222,21 @@ def _positive(norms: ArrayLike) -> NDArray[np.float64]:
     return np.where(values > 0.0, values, np.nan)
 
 
-def _share_axis(axes: Axes, reaches: Sequence[GradientReach]) -> None:
+def _share_axis(axes: Axes, measures: Sequence[Measure]) -> None:
     axes.set_yscale("log")
-    seen = np.concatenate([reach.relative for reach in reaches] or [np.ones(1)])
+    seen = np.concatenate([measure.curve for measure in measures] or [np.ones(1)])
     seen = seen[seen > 0.0]
     lowest, highest = (float(seen.min()), float(seen.max())) if len(seen) else (1.0, 1.0)
-    bottom = max(min(lowest, PERCENT / 5), MILLIONTH / 50)
-    axes.set_ylim(bottom, 3.0 * max(1.0, highest))
+    axes.set_ylim(max(min(lowest, 0.002), _LOWEST), 3.0 * max(1.0, highest))
     axes.set_xlim(left=0)
     axes.yaxis.set_major_locator(LogLocator(base=100.0, numticks=8))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:,.10g} %"))
-    lines = [PERCENT] if bottom > MILLIONTH else [PERCENT, MILLIONTH]
-    for line in lines:
-        axes.axhline(line, color=INK, linewidth=1.0, linestyle=DOTTED)
+    for threshold in sorted({measure.threshold for measure in measures}):
+        axes.axhline(threshold, color=INK, linewidth=1.0, linestyle=DOTTED)
 
 
-def _step_ticks(axes: Axes, longest: int) -> None:
+def step_ticks(axes: Axes, longest: int) -> None:
     ticks = [tick for power in range(7) for tick in (10**power, 3 * 10**power) if tick <= longest]
     if longest < 10:
         ticks = list(range(1, longest + 1))

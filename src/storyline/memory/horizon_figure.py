@@ -25,28 +25,28 @@ _LABELS = {
 }
 
 
-def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
+def draw_horizon(found: Horizon, axes: Axes | None = None, before: Measure | None = None) -> Axes:
     """Draw every measure that was taken: shares over the lag (log axis from lag 1), a line where each ends.
 
     Args:
         found: what `horizon` returned.
         axes: where to draw; None: a new figure, which `axes.figure` holds.
+        before: the gradient before training, drawn as a dashed curve.
     """
     with mpl.rc_context(STYLE):
-        own = axes is None
+        alone = axes is None
         if axes is None:
-            _, axes = new_axes("steps back (lag)", "share")
-        highest = 1.0
+            _, axes = new_axes("steps back (lag)", "share that is left")
         for index, (name, measure) in enumerate(found.measures.items()):
             colour, marker = look(index)
             lags, curve, band = _shares(measure)
             # lag 0 has no place on a log axis
             shown = lags >= 1
-            axes.fill_between(
-                lags[shown], band[0][shown], band[1][shown], color=colour, alpha=0.15, linewidth=0
-            )
+            if band is not None:
+                axes.fill_between(
+                    lags[shown], band[0][shown], band[1][shown], color=colour, alpha=0.15, linewidth=0
+                )
             every = max(1, int(shown.sum()) // 10)
-            highest = max(highest, float(curve[shown].max(initial=0.0)))
             axes.plot(
                 lags[shown],
                 curve[shown],
@@ -57,28 +57,45 @@ def draw_horizon(found: Horizon, axes: Axes | None = None) -> Axes:
             )
             if not measure.at_least and measure.steps >= 1:
                 axes.axvline(measure.steps, color=colour, linewidth=1.0, linestyle=DOTTED)
-        axes.axhline(
-            next(iter(found.measures.values())).threshold, color=INK, linewidth=0.8, linestyle=DASHED
-        )
+        if before is not None:
+            colour = look(list(found.measures).index("gradient"))[0] if found.gradient is not None else INK
+            axes.plot(
+                before.lags[1:], np.clip(before.curve[1:], _FLOOR, None), color=colour, linestyle=DASHED,
+                linewidth=1.2, label=f"gradient before training: {before.text}",
+            )  # fmt: skip
+        for threshold, own in _thresholds(found).items():
+            axes.axhline(threshold, color=own, linewidth=0.8, linestyle=DASHED)
         axes.set_xscale("log")
         # a horizon lies where a hundredth is left, which a straight axis would show as nothing
         axes.set_yscale("log")
-        axes.set_ylim(_FLOOR, 1.3 * highest)
+        # what lies far back may weigh more than the last step does
+        highest = max(float(_shares(measure)[1].max()) for measure in found.measures.values())
+        axes.set_ylim(_FLOOR, 1.3 * max(1.0, highest))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.10g} %"))
-        if own:
+        if alone:
             legend_above(axes.figure, axes)  # type: ignore[arg-type]
         else:
             axes.legend()
     return axes
 
 
-def _shares(measure: Measure) -> tuple[Array, Array, Array]:
-    """(lags, curve, band), of "use" as the share of what the context gains that is still missing."""
+def _thresholds(found: Horizon) -> dict[float, str]:
+    """Colour by threshold: that of a measure which has one of its own, else the page's."""
+    common = next(iter(found.measures.values())).threshold
+    colours = {measure.threshold: look(i)[0] for i, measure in enumerate(found.measures.values())}
+    return colours | {common: INK}
+
+
+def _shares(measure: Measure) -> tuple[Array, Array, Array | None]:
+    """(lags, curve, band), of "use" as the share of what the context gains that is still missing.
+
+    The interval of a loss is that of its level, which says nothing of that share.
+    """
     lags, curve, band = measure.lags.astype(np.float64), measure.curve, measure.band
     if measure.name == "use":
         full, worst = float(curve[-1]), float(curve.max())
         # The gain of a model that uses no context is noise, and shares of it would be nothing else.
         gain = worst - full if worst - full > measure.threshold * abs(full) else np.inf
-        curve, band = (curve - full) / gain, (band - full) / gain
+        return lags, np.clip((curve - full) / gain, _FLOOR, _CEILING), None
     return lags, np.clip(curve, _FLOOR, _CEILING), np.clip(band, _FLOOR, _CEILING)

@@ -21,10 +21,18 @@ class ReportTable:
 
 @dataclass(frozen=True)
 class Picture:
-    """An ``<svg>`` element (of figures.to_svg) with the caption that says what it shows."""
+    """An ``<svg>`` element (of figures.to_svg) with the caption that says what it shows; `wide`: it stands alone."""
 
     svg: str
     caption: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Points:
+    """Sentences as a list, one below the other."""
+
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,10 @@ class Commands:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it: paragraphs (str), tables, pictures, commands, in this order."""
+    """A heading and what stands below it: paragraphs (str), lists, tables, pictures, commands, in this order."""
 
     heading: str
-    blocks: Sequence[str | ReportTable | Picture | Commands]
+    blocks: Sequence[str | Points | ReportTable | Picture | Commands]
 
 
 def page(title: str, lead: str, sections: Sequence[Section], footer: str = "") -> str:
@@ -61,7 +69,7 @@ def page(title: str, lead: str, sections: Sequence[Section], footer: str = "") -
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         # nothing may be fetched, whatever a caption or a picture says
         '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
         f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n<main>\n"
         f'<h1>{escape(title)}</h1>\n<p class="lead">{_text(lead)}</p>\n'
         f"{body}\n{foot}\n</main>\n</body>\n</html>\n"
@@ -94,13 +102,17 @@ def _section(section: Section) -> str:
     parts: list[str] = []
     pictures: list[str] = []
     for block in [*section.blocks, None]:
-        if isinstance(block, Picture):
+        if isinstance(block, Picture) and not block.wide:
             pictures.append(_picture(block))
             continue
         if pictures:  # neighbours stand side by side where the page is wide
             parts.append(f'<div class="pictures">{"".join(pictures)}</div>')
             pictures = []
-        if isinstance(block, str):
+        if isinstance(block, Picture):
+            parts.append(_picture(block))
+        elif isinstance(block, Points):
+            parts.append(f"<ul>{''.join(f'<li>{_text(line)}</li>' for line in block.lines)}</ul>")
+        elif isinstance(block, str):
             parts.append(f"<p>{_text(block)}</p>")
         elif isinstance(block, ReportTable):
             parts.append(_table(block))
@@ -112,7 +124,8 @@ def _section(section: Section) -> str:
 def _picture(picture: Picture) -> str:
     if not picture.svg.startswith("<svg"):
         raise ValueError("a Picture's svg does not start with <svg; make it with figures.to_svg")
-    return f"<figure>{picture.svg}<figcaption>{_text(picture.caption)}</figcaption></figure>"
+    mark = ' class="wide-figure"' if picture.wide else ""
+    return f"<figure{mark}>{picture.svg}<figcaption>{_text(picture.caption)}</figcaption></figure>"
 
 
 def _table(table: ReportTable) -> str:
@@ -152,7 +165,9 @@ font:16px/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue","Noto Sans","DejaVu S
 main{max-width:68rem;margin:0 auto;padding:1.25rem 1rem 3rem}
 h1{font-size:1.7rem;line-height:1.2;margin:.5rem 0 .75rem;overflow-wrap:anywhere}
 h2{font-size:1.15rem;margin:2rem 0 .6rem}
-p{max-width:44rem;margin:.5rem 0}
+p,li{max-width:44rem;margin:.5rem 0}
+ul{padding-left:1.2rem}li{margin:.25rem 0}
+figure.wide-figure{max-width:60rem;margin:.8rem 0}
 .lead{font-size:1.25rem;
 line-height:1.4;margin-bottom:1rem;padding-left:.9rem;border-left:.25rem solid #0072b2}
 .wide{overflow-x:auto;margin:.8rem 0}

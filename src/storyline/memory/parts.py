@@ -41,7 +41,7 @@ class OneLayer(Recurrent):
 class Part:
     """One layer in one direction.
 
-    name: ``"layer 1"``, ``"layer 2, backward"``, as in `HalfLives`; suffix: torch.nn's for its parameters, ``_l0``;
+    name: ``"layer 1"``, ``"layer 2, backward"``; suffix: torch.nn's for its parameters, ``_l0``;
     index: its place in the stack, which is its row in h_n; reverse: it reads from the last step to the first.
     layer: reads (batch, time, channels) in the order of its reading.
     """

@@ -1,238 +1,250 @@
-"""All the measures of one model, in words, as a table and as a page."""
+"""All that is known of one model's memory: in a sentence, as a table and as a page."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
 from storyline.layers import MemoryProbe
-from storyline.memory.figures import gradient_figure, half_life_figure, to_svg, use_figure
-from storyline.memory.gates import HalfLives, half_lives
-from storyline.memory.gradient import GradientReach, gradient_reach
-from storyline.memory.page import Picture, ReportTable, Section, page, write_page
+from storyline.memory.curve import Measure
+from storyline.memory.diagnose import diagnose
+from storyline.memory.diagnosis import Diagnosis
+from storyline.memory.example import Example, choose_example
+from storyline.memory.horizon import Horizon, horizon
+from storyline.memory.page import page, write_page
+from storyline.memory.required_horizon import RequiredHorizon, required_horizon
 from storyline.memory.steps import MeasureError, Steps
-from storyline.memory.use import ContextUse, context_use
+from storyline.memory.time_scales import TimeScales, time_scales
 
 _T = TypeVar("_T")
-_COLUMNS = ("measure", "trained", "before training")
+COLUMNS = ("measure", "steps", "95 % interval", "before training")
+_NAMES = {
+    "counterfactual": "remembers (counterfactual)",
+    "gradient": "gradient reaches",
+    "recall": "recalls a planted fact for",
+    "use": "uses, of the context",
+}
+# The longest lag is that of this many of the longest sequences, but of no more than a quarter of them.
+_LONGEST, _FEWEST = 32, 8
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryReport:
-    """What was measured of one model; a measure that could not be taken is None, and ``sentences`` says why.
+    """What was measured of one model on one sample; a part that could not be is None, and `reasons` says why.
 
     Attributes:
-        gradient: reach of the learning signal in the model as it is.
-        gradient_before: the same in the model as initialised.
-        use: loss over steps of context.
-        half_lives: of the units, from the gate that keeps them.
-        sequence_steps: length of the sequences that the gradient was measured on.
-        sentences: the finding in words; the first stands alone as the headline.
+        horizon: the four measures.
+        before: the gradient of the model as initialised.
+        need: of the data.
+        diagnosis: what keeps the model from its data's need.
+        scales: time scales of the recurrent layer's units; `scales_before`: before training, on the same inputs.
+        example: one sequence of the data, and what was written, kept and erased while it was read.
+        unit: what a step is called, in the singular.
+        sequences: (measured, in the data).
+        reasons: by part, why it is None.
     """
 
-    gradient: GradientReach | None
-    gradient_before: GradientReach | None
-    use: ContextUse | None
-    half_lives: HalfLives | None
-    sequence_steps: int
-    sentences: tuple[str, ...]
+    horizon: Horizon
+    before: Measure | None
+    need: RequiredHorizon | None
+    diagnosis: Diagnosis | None
+    scales: TimeScales | None
+    scales_before: TimeScales | None
+    example: Example | None
+    unit: str
+    sequences: tuple[int, int]
+    reasons: Mapping[str, str]
 
     @property
-    def columns(self) -> tuple[str, str, str]:
-        """Heads of the columns of ``rows``."""
-        return _COLUMNS
+    def headline(self) -> str:
+        """What it remembers, in one sentence."""
+        seen = self.horizon.counterfactual
+        if seen is None:
+            return f"How far back it remembers could not be measured; {self.horizon.headline}."
+        share = f"{seen.threshold * 100:g} %"
+        if not seen.steps:
+            last = f"what lies before the last {self.unit}"
+            return f"It does not remember: {last} changes its answer by less than {share}."
+        steps = f"{seen.text} {self.unit}{'' if seen.steps == 1 else 's'}"
+        if seen.at_least:
+            return f"It remembers {steps}: as far back as the data goes, its answer still depends on what was there."
+        interval = f"{seen.confidence * 100:g} % interval {seen.interval}"
+        return f"It remembers {steps} ({interval}): what lies further back changes its answer by less than {share}."
 
-    def rows(self) -> tuple[tuple[str, str, str], ...]:
-        """(measure, value, value before training), with units; ``-`` where there is none."""
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The headline, the diagnosis, what was measured on, and what is peculiar or missing."""
+        found = [self.headline]
+        if self.diagnosis is not None:
+            found.append(f"{_capital(self.diagnosis.headline)}.")
+            found.extend(f"{_capital(str(finding))}." for finding in self.diagnosis.findings)
+        found.append(self.sample)
+        for name, measure in self.horizon.measures.items():
+            found.extend(f"{_capital(name)}: {note}" for note in measure.notes)
+        if self.need is not None:
+            unknown = (f"{self.need!s}.",) if self.need.nothing_to_gain else ()
+            found.extend(f"Need of the data: {note}" for note in (*unknown, *self.need.notes))
+        missing = dict(self.horizon.reasons) | dict(self.reasons)
+        found.extend(f"Not measured: {name} ({why.rstrip('.')})." for name, why in missing.items())
+        return tuple(found)
+
+    @property
+    def sample(self) -> str:
+        """What was measured on, in a sentence."""
+        used, total = self.sequences
+        of = f"{used:,} of {total:,} sequences, drawn at random" if total > used else f"{used:,} sequences"
+        unit = "" if self.unit == "step" else f" A step is one {self.unit}."
+        return (
+            f"Measured on {of}; lags of up to {Steps(self.horizon.max_lag)}, on those that are longer.{unit}"
+        )
+
+    def rows(self) -> tuple[tuple[str, str, str, str], ...]:
+        """(measure, steps, interval, before training); ``-`` where there is none."""
         found = []
-        for name, share in (("1 %", 0.01), ("a millionth", 1e-6)):
-            after, before = (_reach_text(reach, share) for reach in (self.gradient, self.gradient_before))
-            found.append((f"gradient reach, {name} of lag 0", after, before))
-        if self.use is not None:
-            found.append(
-                (f"context to come within {_percent(self.use)} of the loss", _use_text(self.use), "-")
+        for name, measure in self.horizon.measures.items():
+            before = self.before if name == "gradient" else None
+            first = "-" if before is None else Steps(before.steps, before.at_least).short
+            steps = Steps(measure.steps, measure.at_least).short
+            found.append((_NAMES[name], steps, measure.interval, first))
+        if self.need is not None:
+            need = (
+                "nothing found"
+                if self.need.nothing_to_gain
+                else Steps(self.need.steps, self.need.at_least).short
             )
-            found.append(("loss with all of the context", f"{self.use.full:.4g}", "-"))
-        if self.half_lives is not None:
-            for part in self.half_lives.units:
-                quantile = self.half_lives.quantiles(part)
-                spread = f"{_life(quantile[0.5])} ({_number(quantile[0.1])} to {_number(quantile[0.9])})"
-                found.append((f"{self.half_lives.gate} half-life, {part}", spread, "-"))
+            found.append(("the data needs, at least", need, f"{self.need.low:,}-{self.need.high:,}", "-"))
+        for part in self.scales.lasting if self.scales is not None else ():
+            assert self.scales is not None
+            initial = "-" if self.scales_before is None else _scales(self.scales_before, part)
+            found.append((f"time scale, {part}: median (80 %)", _scales(self.scales, part), "-", initial))
         return tuple(found)
 
     def table(self) -> str:
-        """The headline and the rows as plain text, for a terminal."""
-        rows = [self.columns, *self.rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        lines = [f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows]
-        return "\n".join(
-            [self.sentences[0], "", *lines, *([""] if self.sentences[1:] else []), *self.sentences[1:]]
-        )
-
-    def sections(self) -> list[Section]:
-        """The report as sections of a page, for a page of your own."""
-        caption = (
-            f"Measured on sequences of {Steps(self.sequence_steps)}. Half-lives: the median unit, and the "
-            "range of the middle 80 % of the units."
-        )
-        found = [
-            Section("In numbers", [*self.sentences[1:], ReportTable(caption, self.columns, self.rows())])
+        """The headline, the rows and the other sentences as plain text, for a terminal."""
+        rows = [COLUMNS, *self.rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = [
+            f"{row[0]:<{widths[0]}}  " + "  ".join(f"{row[i]:>{widths[i]}}" for i in (1, 2, 3))
+            for row in rows
         ]
-        if pictures := self._pictures():
-            found.append(Section("In pictures", pictures))
-        return found
+        first, *others = self.sentences
+        events = () if self.example is None else self.example.events
+        return "\n".join([first, "", *lines, "", *others, *(f"  {event}" for event in events)])
+
+    def to_html(self, title: str = "How far back it remembers", footer: str = "") -> str:
+        """The report as one self-contained html document; ``footer`` says how it was made."""
+        from storyline.memory.report_sections import sections
+
+        return page(title, self.headline, sections(self), footer)
 
     def write_html(
         self, path: str | os.PathLike[str], title: str = "How far back it remembers", footer: str = ""
     ) -> None:
-        """Write the report as one self-contained html file; ``footer`` says how it was made."""
-        write_page(path, page(title, self.sentences[0], self.sections(), footer))
-
-    def _pictures(self) -> list[Picture]:
-        found = []
-        curves = {"model": self.gradient} if self.gradient is not None else {}
-        before = {"model": self.gradient_before} if self.gradient_before is not None else {}
-        if curves or before:
-            caption = (
-                "Gradient of the last state by the input k steps back, as a share of its value at lag 0 (log "
-                "scale): the median over sequences, the band holding the middle half of them. Dotted lines: "
-                "1 % and a millionth. Training learns next to nothing from what lies further back than the reach."
-            )
-            found.append(Picture(to_svg(gradient_figure(curves, before), "gradient", caption), caption))
-        if self.use is not None:
-            caption = (
-                "Loss when only the last k steps are shown (log scale of k). The band reaches from the loss "
-                f"with all of the context to {_percent(self.use)} above it: where the curve enters it "
-                "for good is how much context the model uses."
-            )
-            found.append(Picture(to_svg(use_figure({"model": self.use}), "use", caption), caption))
-        if self.half_lives is not None and self.half_lives.units:
-            caption = (
-                "Units by the half-life of what they hold (log scale), from the mean of their "
-                f"{self.half_lives.gate} over this data."
-            )
-            figure = half_life_figure(self.half_lives, self.sequence_steps)
-            found.append(Picture(to_svg(figure, "half-lives", caption), caption))
-        return found
+        """Write the page of `to_html` whole, or not at all."""
+        write_page(path, self.to_html(title, footer))
 
 
-def measure(probe: MemoryProbe, *, probes: int = 16, seed: int = 0) -> MemoryReport:
-    """Take every measure that the probe allows; one that cannot be taken is None, and said.
+def measure(probe: MemoryProbe, *, seed: int = 0) -> MemoryReport:
+    """Measure all that the probe allows.
 
     Args:
-        probe: the model and the sample; any object with the fields of a MemoryProbe serves.
-        probes: random directions a sequence, see gradient_reach.
-        seed: of those directions; the same before and after training.
+        probe: the model and the sample.
+        seed: of all that is drawn.
+
+    Raises:
+        MeasureError: as for `horizon`: too few or too short sequences, a constant output, NaN.
     """
-    reasons: list[str] = []
+    inputs = list(probe.inputs)
+    longest = _longest([len(row) for row in inputs])
+    found = horizon(probe.model, inputs, probe.targets, max_lag=longest, seed=seed)
+    reasons: dict[str, str] = {}
 
     def attempt(name: str, take: Callable[[], _T]) -> _T | None:
         try:
             return take()
         except MeasureError as error:
-            reasons.append(f"{name} could not be measured: {error}.")
+            reasons[name] = str(error).rstrip(".")
             return None
 
-    def before() -> GradientReach:
-        initial = probe.initial
-        if initial is None:
-            raise MeasureError("neither the initial weights nor their curve are known")
-        if callable(initial):
-            return gradient_reach(initial, probe.inputs, probes=probes, seed=seed)
-        return GradientReach.from_norms(initial)
-
-    def use() -> ContextUse:
-        if probe.loss_at is None:
-            raise MeasureError("the data has no targets; give data with the answers")
-        return context_use(probe.loss_at, probe.longest)
-
-    def lives() -> HalfLives:
-        if probe.layer is None or probe.layer_inputs is None:
-            raise MeasureError("the model has no recurrent layer to look into")
-        return half_lives(probe.layer, probe.layer_inputs, probe.lengths)
-
-    gradient = attempt(
-        "The gradient", lambda: gradient_reach(probe.function, probe.inputs, probes=probes, seed=seed)
+    before = attempt("gradient before training", lambda: _before(probe, longest, seed))
+    need = attempt("need of the data", lambda: _need(probe, seed))
+    diagnosis = attempt(
+        "diagnosis", lambda: diagnose(probe.model, inputs, probe.targets, need=_known(need), seed=seed)
     )
-    gradient_before = attempt("The gradient before training", before)
-    found_use = attempt("The use of context", use)
-    found_lives = attempt("Half-lives", lives)
-    sentences = [_headline(gradient, gradient_before, found_use)]
-    if found_lives is not None:
-        sentences.append(_lives_sentence(found_lives))
-    for part in (gradient, found_use):
-        sentences.extend(part.notes if part is not None else ())
-    if gradient_before is not None:
-        sentences.extend(f"Before training: {note}" for note in gradient_before.notes)
-    steps = int(probe.inputs.shape[1])
-    return MemoryReport(gradient, gradient_before, found_use, found_lives, steps, (*sentences, *reasons))
-
-
-def _headline(gradient: GradientReach | None, before: GradientReach | None, use: ContextUse | None) -> str:
-    parts = []
-    far = 0
-    if gradient is not None:
-        reach = gradient.reach_percent
-        far = 0 if reach is None else reach.value
-        if reach is None:
-            parts.append("the gradient is exactly 0 at every lag")
-        else:
-            parts.append(f"the gradient reaches {reach} back{_before_text(before)}")
-    if use is not None:
-        far = max(far, use.steps.value - 1)
-        share = f"{_percent(use)} of the loss"
-        if use.steps.at_least:
-            parts.append(
-                f"even the last {Steps(use.steps.value)} of context are not enough to come within {share}"
-            )
-        else:
-            steps = "step of context is" if use.steps.value == 1 else f"{use.steps} of context are"
-            parts.append(f"the last {steps} enough to come within {share}")
-    if not parts:
-        return "How far back it remembers could not be measured."
-    return f"It {'remembers' if far else 'does not remember'}: {'; '.join(parts)}."
-
-
-def _before_text(before: GradientReach | None) -> str:
-    if before is None:
-        return ""
-    reach = before.reach_percent
-    if reach is None:
-        return " (none before training)"
-    return f" ({'at least ' if reach.at_least else ''}{reach.value:,} before training)"
-
-
-def _lives_sentence(lives: HalfLives) -> str:
-    if lives.reason is not None:
-        return lives.reason
-    quantile = lives.quantiles()
-    never = f" {lives.never} of {len(lives.all)} units never forget." if lives.never else ""
-    return (
-        f"By its {lives.gate}, the median unit loses half of what it holds in {_life(quantile[0.5])}, and "
-        f"the slowest tenth in {_life(quantile[0.9])} or more.{never}"
+    return MemoryReport(
+        found,
+        before,
+        need,
+        diagnosis,
+        attempt("time scales", lambda: _time_scales(probe, "layer", seed)),
+        attempt("time scales before training", lambda: _time_scales(probe, "initial_layer", seed)),
+        attempt("example", lambda: _example(probe)),
+        probe.unit,
+        (len(inputs), probe.total),
+        MappingProxyType(reasons),
     )
 
 
-def _reach_text(gradient: GradientReach | None, share: float) -> str:
-    if gradient is None:
-        return "-"
-    reach = gradient.reach(share)
-    return "gradient is 0" if reach is None else str(reach)
+def _known(need: RequiredHorizon | None) -> RequiredHorizon:
+    if need is None:
+        raise MeasureError("the need of the data is not known")
+    return need
 
 
-def _use_text(use: ContextUse) -> str:
-    return f"more than {use.steps.value:,} steps" if use.steps.at_least else str(use.steps)
+def _longest(lengths: list[int]) -> int | None:
+    rank = min(max(_FEWEST, len(lengths) // 4), _LONGEST, len(lengths))
+    return sorted(lengths, reverse=True)[rank - 1] - 1 or None
 
 
-def _percent(use: ContextUse) -> str:
-    return f"{use.tolerance * 100:.3g} %"
+def _before(probe: MemoryProbe, longest: int | None, seed: int) -> Measure:
+    if probe.initial is None:
+        raise MeasureError("the initial weights are not known")
+    found = horizon(probe.initial, list(probe.inputs), max_lag=longest, measures=("gradient",), seed=seed)
+    if found.gradient is None:
+        raise MeasureError(found.reasons["gradient"])
+    return found.gradient
+
+
+def _need(probe: MemoryProbe, seed: int) -> RequiredHorizon:
+    targets = probe.targets if probe.symbol_targets is None else probe.symbol_targets
+    if targets is None:
+        raise MeasureError("the data has no answers; give data with the targets")
+    symbols = list(probe.inputs if probe.symbols is None else probe.symbols)
+    return required_horizon(symbols, targets, seed=seed)
+
+
+def _time_scales(probe: MemoryProbe, name: str, seed: int) -> TimeScales:
+    layer = getattr(probe, name)
+    if layer is None:
+        known = name == "initial_layer" and probe.layer is not None
+        raise MeasureError(
+            "the initial weights are not known" if known else "the model has no recurrent layer"
+        )
+    padded = pad_sequence(list(probe.inputs), batch_first=bool(layer.batch_first))
+    return time_scales(layer, padded, torch.tensor([len(row) for row in probe.inputs]), seed=seed)
+
+
+def _example(probe: MemoryProbe) -> Example:
+    if probe.layer is None or probe.words is None:
+        missing = "recurrent layer" if probe.layer is None else "words for its steps"
+        raise MeasureError(f"the model has no {missing}")
+    return choose_example(probe.layer, probe.inputs, probe.words, probe.unit)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _scales(found: TimeScales, part: str) -> str:
+    quantile = found.quantiles(part)
+    return f"{_number(quantile[0.5])} ({_number(quantile[0.1])} to {_number(quantile[0.9])})"
 
 
 def _number(steps: float) -> str:
-    return f"{steps:,.3g}" if steps < 1000.0 else f"{steps:,.0f}"
-
-
-def _life(steps: float) -> str:
-    return "infinitely many steps" if steps == float("inf") else f"{_number(steps)} steps"
+    return "endless" if steps == float("inf") else f"{steps:,.3g}" if steps < 1000.0 else f"{steps:,.0f}"

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from storyline.memory.gates import QUANTILES
 from storyline.memory.keeping import keeping_gate, why_no_gate
 from storyline.memory.layer_trace import TracePiece, pieces_of
 from storyline.memory.sample import sample_of
 from storyline.memory.step_jacobian import step_jacobian
 from storyline.memory.steps import check_sizes
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class TimeScales:
     def quantiles(self, part: str | None = None) -> dict[float, float]:
         """Lasting time scale in steps by quantile (.1, .25, .5, .75, .9) over the units of a part, or of all.
 
-        An order statistic, so that infinite ones stay what they are, as in `HalfLives.quantiles`.
+        An order statistic, so that infinite ones stay what they are.
         """
         values = np.concatenate(list(self.lasting.values())) if part is None else self.lasting[part]
         found = np.quantile(values, QUANTILES, method="inverted_cdf")

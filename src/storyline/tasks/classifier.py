@@ -232,12 +232,12 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
         metrics = class_metrics(found.argmax(axis=1), targets, mean_loss(found, targets))
         return metrics | {"unknown": unknown, "tokens": tokens}
 
-    def memory_probe(self, X: Any, y: Any = None, *, sample: int = 64, seed: int = 0) -> MemoryProbe:
-        """The model and `sample` sequences of X, for the instruments of memory; losses only where y is given."""
+    def memory_probe(self, X: Any, y: Any = None, *, sample: int = 512, seed: int = 0) -> MemoryProbe:
+        """The model and at most `sample` sequences of X, for the instruments of memory; answers where y is given."""
         check_is_fitted(self)
         sequences = self._read(X) if y is None else self._read_labelled(X, y)
         self.unknown_ = sequences.unknown
-        return probe_classifier(self.network_, self._built(), sequences, sample, seed)
+        return probe_classifier(self.network_, self._built(), self.reader_, X, sequences, sample, seed)
 
     def _log_probabilities(self, sequences: Sequences) -> np.ndarray:
         with measuring(self.threads):

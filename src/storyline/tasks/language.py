@@ -282,12 +282,14 @@ class LanguageModel(SequenceEstimator[NextToken]):
                 return continuation.spelled_words(prefix, k)
             return continuation.next_tokens(prefix, k)
 
-    def memory_probe(self, X: Text, y: None = None, *, sample: int = 64, seed: int = 0) -> MemoryProbe:
-        """The model and windows of a text, for the instruments of memory; losses are always known."""
+    def memory_probe(self, X: Text, y: None = None, *, sample: int = 128, seed: int = 0) -> MemoryProbe:
+        """The model and `sample` windows of a text, for the instruments of memory; what follows them is known."""
         check_is_fitted(self)
         ids = self._ids(check_documents(X))
         self.unknown_ = (self.encoder_.unknown(ids), len(ids))
-        return probe_language(self.network_, self._built(), ids, self.resolved_.steps, sample, seed)
+        return probe_language(
+            self.network_, self._built(), self.encoder_, ids, self.resolved_.steps, sample, seed
+        )
 
     def _continuation(self, prompt: str, name: str) -> Continuation:
         """What can go on from `prompt`, whose unknown tokens are counted."""

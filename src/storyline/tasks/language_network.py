@@ -60,19 +60,19 @@ class NextToken(nn.Module):
         """Ids (batch, time), the state before them -> what the head reads (batch, time, size), the state after them."""
         embedded = self.dropout(self.embedding(ids))
         output, state = self.layer(embedded, self._state(carry))
-        return self._for_head(output, embedded), self._carry(state)
+        return self.for_head(output, embedded), self._carry(state)
 
     def step(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
         """One token of each row, in constant time: ids (batch,) -> log probabilities (batch, size), new state."""
         embedded = self.embedding(ids)
         output, state = self.layer.step(embedded, self._state(carry))
-        return self.head.log_probabilities(self._for_head(output, embedded)), self._carry(state)
+        return self.head.log_probabilities(self.for_head(output, embedded)), self._carry(state)
 
     def initial_carry(self, rows: int) -> Carry:
         """The state before the first token of `rows` texts."""
         return self._carry(self.layer.initial_state(rows))
 
-    def _for_head(self, output: Tensor, embedded: Tensor) -> Tensor:
+    def for_head(self, output: Tensor, embedded: Tensor) -> Tensor:
         return torch.cat([output, embedded], dim=-1) if self.shortcut else output
 
     def _state(self, carry: Carry | None) -> Tensor | tuple[Tensor, ...] | None:

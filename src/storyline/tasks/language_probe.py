@@ -4,44 +4,66 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from storyline.data import TextEncoder
 from storyline.layers import MemoryProbe
 from storyline.tasks.language_network import NextToken
-from storyline.tasks.probe import last_state
+from storyline.tasks.probe import UNITS, draw, stack_probe
 
-# Of each sample, the share of windows on which the gradient is followed back.
-_FOLLOWED = 0.25
+# A window of so many chunks of training shows what lies beyond what was trained on.
+_CHUNKS = 4
+# The need of a text is sought in so many windows of its own, each so long at most: that takes many different answers
+# more than it takes long contexts, in which simple probes find nothing.
+_ASKED, _CONTEXT = 600, 64
 
 
 def probe_language(
-    network: NextToken, initial: NextToken, ids: np.ndarray, steps: int, sample: int, seed: int
+    network: NextToken,
+    initial: NextToken,
+    encoder: TextEncoder,
+    ids: np.ndarray,
+    steps: int,
+    sample: int,
+    seed: int,
 ) -> MemoryProbe:
-    """Windows of a text, each before a token drawn at random.
+    """Windows of a text, each before a token drawn at random, which is its target.
 
-    `longest` is four chunks of training, or what the text allows. The loss "with all the context" is that with
-    the longest window, not with the whole text before it.
+    A window is four chunks of training, or what the text allows. "All of the context" is the whole window, not the
+    whole text before it.
     """
-    longest = min(4 * steps, (len(ids) - 1) // 2)
+    longest = min(_CHUNKS * steps, (len(ids) - 1) // 2)
     if longest < 1:
         raise ValueError(f"the text has {len(ids)} tokens; at least 3 are needed to measure the memory on")
-    places = np.random.default_rng(seed).integers(longest, len(ids), size=sample)
+    generator = np.random.default_rng(seed)
+    places = _places(generator, longest, len(ids), sample)
+    places = places[draw(np.full(len(places), longest), sample, seed)]
     windows = torch.from_numpy(ids[places[:, None] + np.arange(-longest, 0)])
-    targets = torch.from_numpy(ids[places])
-
-    def loss_at(k: int | None) -> float:
-        with torch.no_grad():
-            output, _ = network(windows[:, -(k or longest) :])
-            return float(network.head.loss(output[:, -1], targets))
-
     with torch.no_grad():
         embedded = network.embedding(windows)
-    return MemoryProbe(
-        function=last_state(network.layer),
-        inputs=embedded[: max(1, round(_FOLLOWED * sample))],
-        layer=network.layer,
-        layer_inputs=embedded,
-        lengths=torch.full((sample,), longest),
-        loss_at=loss_at,
-        longest=longest,
-        initial=last_state(initial.layer),
+    context = min(_CONTEXT, longest)
+    asked = _places(generator, context, len(ids), _ASKED)
+    names = encoder.names()
+    return stack_probe(
+        network,
+        initial,
+        _answer,
+        embedded,
+        torch.full((len(places),), longest),
+        targets=torch.from_numpy(ids[places]),
+        symbols=list(torch.from_numpy(ids[asked[:, None] + np.arange(-context, 0)])),
+        symbol_targets=torch.from_numpy(ids[asked]),
+        words=[[names[id_] for id_ in row] for row in windows.tolist()],
+        unit=UNITS[encoder.level],
     )
+
+
+def _places(generator: np.random.Generator, first: int, end: int, count: int) -> np.ndarray:
+    """Places from `first` on, none of them twice: the same window again would pass for another sequence."""
+    return first + generator.permutation(end - first)[:count]
+
+
+def _answer(network: NextToken, output: Tensor, embedded: Tensor, lengths: Tensor) -> Tensor:
+    # of every step it would be (batch, time, vocabulary)
+    last = torch.arange(len(output)), lengths - 1
+    return network.head.log_probabilities(network.for_head(output[last], embedded[last]))

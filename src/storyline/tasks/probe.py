@@ -1,57 +1,64 @@
-"""What the probes of all tasks have in common: the state that is measured, and the sequences it is measured on."""
+"""What the probes of all tasks have in common: the network from its embedded inputs on, and the sample."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from storyline.layers import GRU, LSTM, RNN, MemoryProbe
+from storyline.layers import MemoryProbe
 
-# How many sequences, the longest, set the length on which the gradient is followed, and on how many at most it is.
-_LONGEST, _FOLLOWED = 8, 32
+# output of the stack (batch, time, size), what it read (batch, time, channels), lengths (batch,) -> log probabilities
+Answer = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+# A sample holds at most so many steps (but a few sequences always): every one of them is read a hundred times.
+_STEPS, _FEWEST = 40_000, 16
+# What a step is called, by the level of the encoder.
+UNITS = {"word": "word", "char": "character", "subword": "subword"}
 
 
-def last_state(layer: LSTM | GRU | RNN) -> Callable[[Tensor], Tensor]:
-    """The function (batch, time, channels) -> h_T of the top layer, forward direction (batch, hidden_size)."""
+class FromEmbedding(nn.Module):
+    """A network behind its embedding: (batch, time, channels), lengths (batch,) or None -> log probabilities."""
 
-    def function(inputs: Tensor) -> Tensor:
-        output, _ = layer(inputs)
-        state: Tensor = output[:, -1, : layer.hidden_size]
-        return state
+    def __init__(self, network: Any, answer: Answer) -> None:
+        super().__init__()
+        self.network, self._answer = network, answer
 
-    return function
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The answers, (batch, time, classes) or (batch, classes)."""
+        output, _ = self.network.layer(inputs, lengths=lengths)
+        if lengths is None:
+            lengths = torch.full((len(inputs),), inputs.shape[1])
+        return self._answer(self.network, output, inputs, lengths)
+
+
+def draw(lengths: np.ndarray, sample: int, seed: int) -> np.ndarray:
+    """Places of at most `sample` sequences of the given lengths, drawn at random, in order.
+
+    Fewer where they would hold more steps than can be read in a few seconds, but 16 always.
+    """
+    if not len(lengths):
+        raise ValueError("X is empty; give at least one sequence to measure the memory on")
+    places = np.random.default_rng(seed).permutation(len(lengths))[:sample]
+    within = np.cumsum(lengths[places]) <= _STEPS
+    within[:_FEWEST] = True
+    return np.sort(places[within])
 
 
 def stack_probe(
-    layer: LSTM | GRU | RNN,
-    initial: LSTM | GRU | RNN,
-    embedded: Tensor,
-    lengths: Tensor,
-    loss_at: Callable[[int | None], float] | None,
-    longest: int,
+    network: Any, initial: Any, answer: Answer, embedded: Tensor, lengths: Tensor, **more: Any
 ) -> MemoryProbe:
-    """The probe of a recurrent stack on embedded sequences (batch, time, channels) of the given lengths (batch,)."""
-    return MemoryProbe(
-        function=last_state(layer),
-        inputs=long_tails(embedded, lengths),
-        layer=layer,
-        layer_inputs=embedded,
-        lengths=lengths,
-        loss_at=loss_at,
-        longest=longest,
-        initial=last_state(initial),
-    )
+    """The probe of a network with a recurrent stack, on embedded sequences (batch, time, channels).
 
-
-def long_tails(embedded: Tensor, lengths: Tensor) -> Tensor:
-    """Ends of equal length of the longest rows (rows, steps, channels), for following the gradient back.
-
-    As many steps as the eighth longest row has; the rows are all that have so many, 32 at most.
+    more: other fields of the probe.
     """
-    ordered = torch.sort(lengths, descending=True).values
-    steps = int(ordered[min(_LONGEST, len(ordered)) - 1])
-    rows = torch.nonzero(lengths >= steps).flatten()[:_FOLLOWED]
-    index = (lengths[rows] - steps)[:, None] + torch.arange(steps)
-    return embedded[rows[:, None], index]
+    return MemoryProbe(
+        model=FromEmbedding(network, answer).eval(),
+        inputs=[row[:steps] for row, steps in zip(embedded, lengths.tolist(), strict=True)],
+        layer=network.layer,
+        initial=FromEmbedding(initial, answer).eval(),
+        initial_layer=initial.layer,
+        **more,
+    )

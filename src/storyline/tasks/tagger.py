@@ -215,13 +215,13 @@ class Tagger(SequenceEstimator[TokenTagger]):
         return float(self.evaluate(X, y)["accuracy"])
 
     def memory_probe(
-        self, X: Tokens, y: Tokens | None = None, *, sample: int = 64, seed: int = 0
+        self, X: Tokens, y: Tokens | None = None, *, sample: int = 512, seed: int = 0
     ) -> MemoryProbe:
-        """The model and `sample` sentences, for the instruments of memory; losses only where y is given."""
+        """The model and at most `sample` sentences, for the instruments of memory; answers where y is given."""
         check_is_fitted(self)
         sentences = self._read(X) if y is None else self._read_tagged(X, y)
         self.unknown_ = self._unknown(sentences)
-        return probe_tagger(self.network_, self._built(), sentences, sample, seed)
+        return probe_tagger(self.network_, self._built(), X, sentences, sample, seed)
 
     def _learn_words(self, sentences: list[list[str]], settings: TaggerSettings) -> None:
         words = Counter(
