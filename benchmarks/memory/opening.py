@@ -11,9 +11,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from benchmarks.readme import README, between_marks
 from benchmarks.record import ROOT, append_row, surroundings
@@ -27,18 +25,6 @@ RESULTS = Path(__file__).parent / "results" / "opening.csv"
 PICTURES = ROOT / "docs" / "pictures"
 # Model -> how the picture's file is called.
 SHOWN = {"LSTM as in torch": "as-in-torch", KEPT: "remember"}
-
-
-class Scores(nn.Module):
-    """The trained network, of sequences of one length, (batch, time, channels) -> (batch, classes)."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        scores: Tensor = self.network(inputs, torch.full((len(inputs),), inputs.shape[1]))
-        return scores
 
 
 def add_to(commands: Any) -> None:
@@ -69,11 +55,13 @@ def run(options: argparse.Namespace) -> int:
 def measured(model: Classifier, held_out: Digits) -> Horizon:
     """The horizon over the held-out questions with as many distractors as in training."""
     shown, answers = held_out_questions(held_out, TRAINED_TO)
-    scaled = model.memory_probe(shown, answers, sample=len(shown)).layer_inputs
-    targets = torch.from_numpy(np.searchsorted(model.classes_, answers))
+    probe = model.memory_probe(shown, answers, sample=len(shown))
     # No recall: a step planted anywhere is no digit, and a model that keeps the first digit does well to drop it.
     return horizon(
-        Scores(model.network_).eval(), scaled, targets, measures=("counterfactual", "gradient", "use")
+        probe.model,
+        torch.stack(list(probe.inputs)),
+        probe.targets,
+        measures=("counterfactual", "gradient", "use"),
     )
 
 

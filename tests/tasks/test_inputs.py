@@ -10,7 +10,7 @@ import torch
 
 from storyline.tasks.inputs import check_array, check_ragged, kind_of
 from storyline.tasks.labels import encode_labels, labels_from_document, labels_to_document
-from storyline.tasks.probe import long_tails
+from storyline.tasks.probe import draw
 from storyline.tasks.settings import LanguageModelSettings, check_settings
 
 
@@ -95,13 +95,12 @@ def test_settings_are_refused_in_one_sentence(more: dict[str, Any], message: str
     assert "\n" not in str(caught.value)
 
 
-def test_the_gradient_is_followed_on_the_ends_of_the_longest_rows() -> None:
-    lengths = torch.tensor([2, *range(5, 15)])
-    steps = torch.arange(14.0).expand(11, 14)
-    tails = long_tails(torch.stack([steps, torch.arange(11.0)[:, None].expand(11, 14)], dim=-1), lengths)
-    # The eighth longest of the eleven has 7 steps.
-    assert tails.shape == (8, 7, 2)
-    assert tails[:, 0, 1].tolist() == [3, 4, 5, 6, 7, 8, 9, 10]
-    assert tails[:, -1, 0].tolist() == [6, 7, 8, 9, 10, 11, 12, 13]
-    assert (tails[:, 1:, 0] - tails[:, :-1, 0] == 1).all()
-    assert long_tails(torch.zeros(40, 9, 1), torch.full((40,), 9)).shape == (32, 9, 1)
+def test_a_sample_holds_no_more_steps_than_are_read_in_a_few_seconds() -> None:
+    lengths = np.full(500, 1_000)
+    places = draw(lengths, 300, seed=0)
+    assert len(places) == 40
+    assert (np.diff(places) > 0).all()
+    assert len(draw(np.full(500, 9_000), 300, seed=0)) == 16
+    assert draw(np.array([3, 4]), 64, seed=0).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="X is empty"):
+        draw(np.array([], int), 64, seed=0)
