@@ -7,10 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from storyline.memory.context import use
-from storyline.memory.counterfactual import counterfactual
+from storyline.memory.counterfactual import check_answers, counterfactual
+from storyline.memory.curve import Measure
 from storyline.memory.diagnosis import Diagnosis, Finding, used_steps
 from storyline.memory.drift import drifting
 from storyline.memory.evidence import (
@@ -109,9 +110,13 @@ def diagnose(
     settings = _settings(clip, gradient_norms, chunk, reset_every, trained_steps)
     axis = time_axis(model, time_dim)
     sequences = read_sequences(inputs, lengths, axis)
-    if (broken := _diverged(model, sequences, axis)) is not None:
+    try:
+        subject = examine(model, sequences, axis)
+    except MeasureError:
+        if (broken := _diverged(model, sequences, axis)) is None:
+            raise
         return Diagnosis((broken,), None, None, None, (), MappingProxyType({}))
-    evidence = _gather(model, sequences, targets, axis, loss, settings, need, seed)
+    evidence = _gather(subject, sequences, targets, axis, loss, settings, need, seed)
     findings: list[Finding] = []
     reasons: dict[str, str] = {}
     for name, test in _TESTS.items():
@@ -138,7 +143,7 @@ def diagnose(
 
 
 def _gather(
-    model: Callable[..., Any],
+    subject: Subject,
     sequences: Sequences,
     targets: Any,
     axis: int,
@@ -147,7 +152,6 @@ def _gather(
     need: int | RequiredHorizon | None,
     seed: int,
 ) -> Evidence:
-    subject = examine(model, sequences, axis)
     reasons: dict[str, str] = {}
     if targets is None and sequences.tokens and subject.causal:
         # the next token; the last step of a sequence has none, which a negative class says
@@ -161,12 +165,12 @@ def _gather(
             shortfall = shortfall_of(*model_loss(subject, questions), required)
         except MeasureError as error:
             reasons["shortfall"] = str(error)
-    measures: dict[str, Any] = {}
+    measures: dict[str, Measure] = {}
     rows, most = _rows(sequences)
     settled: dict[str, Any] = {"threshold": 0.01, "confidence": 0.95, "seed": seed}
-    takes: dict[str, Callable[[], Any]] = {
+    takes: dict[str, Callable[[], Measure]] = {
         "gradient": lambda: gradient(subject, rows, most, **settled),
-        "counterfactual": lambda: counterfactual(subject, rows, most, **settled),
+        "counterfactual": lambda: _swapping(subject, rows, most, **settled),
     }
     if questions is not None:
         takes["use"] = lambda: use(subject, questions, loss, **settled)
@@ -184,6 +188,12 @@ def _gather(
         subject, sequences, questions, per_step, loss, settings, required, needs, shortfall, measures, reasons,
         layers, seed,
     )  # fmt: skip
+
+
+def _swapping(subject: Subject, rows: tuple[Tensor, ...], most: int, **settled: Any) -> Measure:
+    answers = subject.last(rows)
+    check_answers(answers)
+    return counterfactual(subject, rows, answers, most, **settled)
 
 
 def _need(
@@ -222,7 +232,14 @@ def _rows(sequences: Sequences) -> tuple[tuple[Tensor, ...], int]:
 
 def _diverged(model: Callable[..., Any], sequences: Sequences, axis: int) -> Finding | None:
     """A model whose answers are NaN or infinite."""
-    shown = Subject(model, sequences.array and not isinstance(model, torch.nn.Module), axis, "grouped")
+    if not callable(model):
+        return None
+    if isinstance(model, nn.Module):
+        # a call in training mode would change what a batch normalisation has learned
+        changing = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+        if any(isinstance(module, changing) and module.training for module in model.modules()):
+            return None
+    shown = Subject(model, sequences.array and not isinstance(model, nn.Module), axis, "grouped")
     row = max(sequences.rows, key=len)
     try:
         with torch.no_grad():

@@ -13,9 +13,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from storyline.layers import State
 from storyline.memory.gradient import GradientReach
-from storyline.memory.step_jacobian import push_tangents
 from storyline.memory.layer_trace import TracePiece, pieces_of
 from storyline.memory.sample import Sample, sample_of
+from storyline.memory.step_jacobian import push_tangents
 from storyline.memory.steps import MeasureError, check_sizes
 
 _RESAMPLES = 2000

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from storyline.memory.gates import QUANTILES
-from storyline.memory.step_jacobian import step_jacobian
 from storyline.memory.keeping import keeping_gate, why_no_gate
 from storyline.memory.layer_trace import TracePiece, pieces_of
 from storyline.memory.sample import sample_of
+from storyline.memory.step_jacobian import step_jacobian
 from storyline.memory.steps import check_sizes
 
 
