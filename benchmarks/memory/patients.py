@@ -127,7 +127,7 @@ class Case:
 
 
 PLANTED = (
-    Case("vanishing", Plan(first(60), "nn.RNN", clip=1.0), 0.9),
+    Case("vanishing", Plan(first(100), "nn.RNN", rate=3e-3), 0.9),
     Case("vanishing", Plan(first(120), "nn.LSTM", updates=300), 0.9),
     Case("exploding", Plan(delay(10, 60), "nn.RNN", planted=loud(4.0), clip=None), 0.8),
     Case("exploding", Plan(delay(8, 50), "RNN", nonlinearity="relu", planted=loud(2.5), clip=None, rate=1e-3), 0.8),

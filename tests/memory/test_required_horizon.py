@@ -83,7 +83,7 @@ def test_tokens_that_return_need_their_period() -> None:
     rows = generator.integers(0, 8, (200, 60))
     for t in range(17, 60):
         rows[:, t] = np.where(generator.random(200) < 0.9, rows[:, t - 17], rows[:, t])
-    assert required_horizon([row.tolist() for row in rows]).steps == 17
+    assert required_horizon([row.tolist() for row in rows], probes=LINEAR).steps == 17
 
 
 def test_what_is_marked_is_found_though_no_place_is_fixed() -> None:
@@ -97,7 +97,7 @@ def test_what_is_marked_is_found_though_no_place_is_fixed() -> None:
     assert 47 <= need.steps <= 50
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_noise_needs_nothing(seed: int) -> None:
     generator = np.random.default_rng(seed)
     x = noise(200, 40, seed=seed)

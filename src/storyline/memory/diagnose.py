@@ -7,27 +7,16 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from storyline.memory.context import use
-from storyline.memory.counterfactual import counterfactual
 from storyline.memory.diagnosis import Diagnosis, Finding, used_steps
 from storyline.memory.drift import drifting
-from storyline.memory.evidence import (
-    AtWork,
-    Evidence,
-    Settings,
-    layers_at_work,
-    model_loss,
-    questions_of,
-    shortfall_of,
-    stepwise_targets,
-)
+from storyline.memory.evidence import Evidence, Settings
 from storyline.memory.faults import clipped, reset_often, truncated
-from storyline.memory.jacobian import gradient
-from storyline.memory.required_horizon import RequiredHorizon, required_horizon
+from storyline.memory.gathering import gather
+from storyline.memory.required_horizon import RequiredHorizon
 from storyline.memory.sequences import Sequences, read_sequences
-from storyline.memory.soundness import FEWEST, examine, time_axis
+from storyline.memory.soundness import examine, time_axis
 from storyline.memory.state_faults import dead, exploding, ignored, saturated, vanishing
 from storyline.memory.steps import MeasureError, Steps
 from storyline.memory.subject import Subject
@@ -109,9 +98,26 @@ def diagnose(
     settings = _settings(clip, gradient_norms, chunk, reset_every, trained_steps)
     axis = time_axis(model, time_dim)
     sequences = read_sequences(inputs, lengths, axis)
-    if (broken := _diverged(model, sequences, axis)) is not None:
+    try:
+        subject = examine(model, sequences, axis)
+    except MeasureError:
+        if (broken := _diverged(model, sequences, axis)) is None:
+            raise
         return Diagnosis((broken,), None, None, None, (), MappingProxyType({}))
-    evidence = _gather(model, sequences, targets, axis, loss, settings, need, seed)
+    evidence = gather(subject, sequences, targets, axis, loss, settings, need, seed)
+    findings, reasons = _told_apart(evidence)
+    return Diagnosis(
+        tuple(findings),
+        Steps(evidence.need[1]) if evidence.need else None,
+        used_steps(evidence.measures.get("use"), evidence.measures.get("counterfactual")),
+        evidence.required,
+        _figures(evidence, not findings),
+        MappingProxyType(reasons),
+    )
+
+
+def _told_apart(evidence: Evidence) -> tuple[list[Finding], dict[str, str]]:
+    """Findings, and of the other faults those that were not looked for or follow from a finding, with the reason."""
     findings: list[Finding] = []
     reasons: dict[str, str] = {}
     for name, test in _TESTS.items():
@@ -127,102 +133,19 @@ def diagnose(
             reasons[name] = f"{found.figure}, as follows from what comes first ({', '.join(causes)})"
         else:
             findings.append(found)
-    return Diagnosis(
-        tuple(findings),
-        Steps(evidence.need[1]) if evidence.need else None,
-        used_steps(evidence.measures.get("use"), evidence.measures.get("counterfactual")),
-        evidence.required,
-        _figures(evidence, not findings),
-        MappingProxyType(reasons),
-    )
-
-
-def _gather(
-    model: Callable[..., Any],
-    sequences: Sequences,
-    targets: Any,
-    axis: int,
-    loss: Callable[..., Any] | None,
-    settings: Settings,
-    need: int | RequiredHorizon | None,
-    seed: int,
-) -> Evidence:
-    subject = examine(model, sequences, axis)
-    reasons: dict[str, str] = {}
-    if targets is None and sequences.tokens and subject.causal:
-        # the next token; the last step of a sequence has none, which a negative class says
-        targets = [torch.cat([row[1:], row.new_full((1,), -100)]) for row in sequences.rows]
-    questions = questions_of(subject, sequences, targets, axis)
-    per_step = None if targets is None else stepwise_targets(sequences, targets, subject, axis)
-    required, needs = _need(sequences, targets if per_step is None else per_step, need, reasons, seed)
-    shortfall = None
-    if questions is not None and required is not None and loss is None:
-        try:
-            shortfall = shortfall_of(*model_loss(subject, questions), required)
-        except MeasureError as error:
-            reasons["shortfall"] = str(error)
-    measures: dict[str, Any] = {}
-    rows, most = _rows(sequences)
-    settled: dict[str, Any] = {"threshold": 0.01, "confidence": 0.95, "seed": seed}
-    takes: dict[str, Callable[[], Any]] = {
-        "gradient": lambda: gradient(subject, rows, most, **settled),
-        "counterfactual": lambda: counterfactual(subject, rows, subject.last(rows), most, **settled),
-    }
-    if questions is not None:
-        takes["use"] = lambda: use(subject, questions, loss, **settled)
-    for name, take in takes.items():
-        try:
-            measures[name] = take()
-        except MeasureError as error:
-            reasons[name] = str(error)
-    layers: tuple[AtWork, ...] = ()
-    try:
-        layers = layers_at_work(subject, sequences)
-    except MeasureError as error:
-        reasons["layers"] = str(error)
-    return Evidence(
-        subject, sequences, questions, per_step, loss, settings, required, needs, shortfall, measures, reasons,
-        layers, seed,
-    )  # fmt: skip
-
-
-def _need(
-    sequences: Sequences, targets: Any, need: int | RequiredHorizon | None, reasons: dict[str, str], seed: int
-) -> tuple[RequiredHorizon | None, tuple[int, int] | None]:
-    """(its measurement, (low, steps)); None and a reason where it is not known."""
-    if isinstance(need, int) and not isinstance(need, bool):
-        if need < 1:
-            raise MeasureError(f"need is {need}; 1 step or more, or None to measure it, was wanted")
-        return None, (need, need)
-    if need is None:
-        if targets is None:
-            reasons["need"] = "no targets were given, and inputs are no tokens; give targets= or need="
-            return None, None
-        try:
-            need = required_horizon(list(sequences.rows), targets, seed=seed)
-        except MeasureError as error:
-            reasons["need"] = str(error)
-            return None, None
-    elif not isinstance(need, RequiredHorizon):
-        raise MeasureError(
-            f"need is a {type(need).__name__}; steps, or what required_horizon returns, was wanted"
-        )
-    if need.nothing_to_gain:
-        reasons["need"] = f"the need of the data could not be found: {need}"
-        return need, None
-    return need, (need.low, need.steps)
-
-
-def _rows(sequences: Sequences) -> tuple[tuple[Tensor, ...], int]:
-    """Those that are measured, and the longest lag: as long as a quarter of them (but 8) allows."""
-    ordered = sorted(sequences.lengths, reverse=True)
-    most = max(1, ordered[max(FEWEST, len(ordered) // 4) - 1] - 1)
-    return tuple(sequences.rows[i] for i in sequences.at_least(most + 1)), most
+    return findings, reasons
 
 
 def _diverged(model: Callable[..., Any], sequences: Sequences, axis: int) -> Finding | None:
     """A model whose answers are NaN or infinite."""
-    shown = Subject(model, sequences.array and not isinstance(model, torch.nn.Module), axis, "grouped")
+    if not callable(model):
+        return None
+    if isinstance(model, nn.Module):
+        # a call in training mode would change what a batch normalisation has learned
+        changing = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+        if any(isinstance(module, changing) and module.training for module in model.modules()):
+            return None
+    shown = Subject(model, sequences.array and not isinstance(model, nn.Module), axis, "grouped")
     row = max(sequences.rows, key=len)
     try:
         with torch.no_grad():

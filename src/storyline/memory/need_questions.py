@@ -14,8 +14,11 @@ from storyline.memory.steps import MeasureError
 
 # A part to fit on, and two to choose and to score on: with fewer sequences each holds too little to tell.
 FEWEST = 16
-# So many answers are asked for, spread over the sequences; the cost of a probe goes with them.
-_REAL, _CLASS = 8000, 3000
+# So many answers are asked for, spread over the sequences, and of long contexts so many steps in all: the cost of a
+# probe goes with them.
+_REAL, _CLASS, _STEPS = 8000, 3000, 1 << 22
+# Sequences are looked at up to so many steps in all, with the longest context in front of each: they lie in memory.
+_HELD = 1 << 21
 # Classes that are told apart; rarer ones count as one.
 _CLASSES = 64
 
@@ -61,6 +64,7 @@ def need_questions(
         )
     wanted, per_step = _following(given) if targets is None else _targets(targets, given)
     notes: list[str] = []
+    rows, wanted = _within_memory(rows, wanted, longest, seed, notes)
     if per_step:
         row, step, longest, whole = _spread(rows, wanted, longest, seed, notes)
         flat = np.stack([wanted[r][t] for r, t in zip(row, step, strict=True)])
@@ -77,6 +81,25 @@ def _array(row: Tensor) -> NDArray[Any]:
     if not row.is_floating_point():
         return row.cpu().numpy()
     return row.double().cpu().numpy().reshape(len(row), -1)
+
+
+def _within_memory(
+    rows: tuple[NDArray[Any], ...],
+    wanted: list[NDArray[Any]],
+    longest: int | None,
+    seed: int,
+    notes: list[str],
+) -> tuple[tuple[NDArray[Any], ...], list[NDArray[Any]]]:
+    """Some of the sequences, drawn at random, where all of them are too many steps."""
+    time = max(len(row) for row in rows)
+    kept = max(4 * FEWEST, _HELD // (time + min(longest or time, time)))
+    if kept >= len(rows):
+        return rows, wanted
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:kept])
+    notes.append(
+        f"Measured on {kept} of {len(rows)} sequences, drawn at random: all are too many steps to hold."
+    )
+    return tuple(rows[i] for i in chosen), [wanted[i] for i in chosen]
 
 
 def _following(given: Sequences) -> tuple[list[NDArray[Any]], bool]:
@@ -135,8 +158,8 @@ def _spread(
         notes.append(
             f"Measured on the {len(long)} of {len(rows)} sequences with {longest} steps before a target."
         )
-    budget = _CLASS if np.issubdtype(wanted[0].dtype, np.integer) else _REAL
-    each = max(1, budget // len(long))
+    most = _CLASS if np.issubdtype(wanted[0].dtype, np.integer) else _REAL
+    each = max(1, min(most, _STEPS // longest) // len(long))
     generator = np.random.default_rng(seed)
     row, step = [], []
     for i in long:

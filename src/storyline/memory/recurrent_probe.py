@@ -12,7 +12,9 @@ from storyline.memory.curve import Array
 from storyline.memory.linear_probes import goal_of, step_features
 from storyline.memory.need_questions import NeedQuestions
 
-_HIDDEN, _BATCH, _RATE = 32, 64, 1e-2
+_HIDDEN, _RATE = 32, 1e-2
+# Sequences a batch: 64, of long contexts fewer, but 16.
+_BATCH, _FEWEST, _STEPS = 64, 16, 1 << 15
 
 
 class RecurrentProbe:
@@ -74,7 +76,8 @@ class RecurrentProbe:
         schedule = torch.optim.lr_scheduler.OneCycleLR(adam, _RATE, total_steps=updates + 1, pct_start=0.1)
         for update in range(updates):
             k = self.questions.longest if update % 2 else int(generator.choice(grid))
-            loss = self._loss(generator.choice(known, min(_BATCH, len(known)), replace=False), k).mean()
+            size = min(_BATCH, max(_FEWEST, _STEPS // k), len(known))
+            loss = self._loss(generator.choice(known, size, replace=False), k).mean()
             adam.zero_grad()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(parameters, 1.0)
