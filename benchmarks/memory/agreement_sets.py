@@ -16,12 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import record
-from benchmarks.tasks.sources import MissingDataError
+from benchmarks.tasks.sources import SOURCES, MissingDataError
 
-SOURCES = {
-    "colorless_green": "https://github.com/facebookresearch/colorlessgreenRNNs, data/agreement and data/linzen_testset",
-    "blimp": "https://github.com/alexwarstadt/blimp, data/*.jsonl in one file, gzipped",
-}
 UNKNOWN = "<unk>"
 
 
@@ -73,7 +69,7 @@ def tokens(text: str) -> list[str]:
 def _path(folder: str, name: str) -> Path:
     path = record.DATA / folder / name
     if not path.is_file():
-        raise MissingDataError(f"no {path}; put it there, from {SOURCES[folder]}")
+        raise MissingDataError(f"no {path}; put it there, from {SOURCES[folder][2]}")
     return path
 
 

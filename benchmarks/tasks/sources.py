@@ -50,6 +50,26 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "https://github.com/pytorch/examples, word_language_model/data/wikitext-2 (validation); "
         "https://github.com/longluv1605/drive, wikitext-2-v1.zip (train)",
     ),
+    "english_novels": (
+        "28 English novels, 1881 to 1933",
+        "by novel: the stories' filling of training, validation and test",
+        "https://github.com/computationalstylistics/100_english_novels, corpus/*.txt",
+    ),
+    "sec_10k_mda": (
+        "management's discussions from annual filings (10-K)",
+        "by company: the filling of *filing*",
+        "https://github.com/pChitral/ETL-SEC-EDGAR-10-k-Filings, ticker_data/*.parquet",
+    ),
+    "colorless_green": (
+        "agreement: Linzen et al. 2016, Gulordava et al. 2018",
+        "test only",
+        "https://github.com/facebookresearch/colorlessgreenRNNs, data/agreement and data/linzen_testset",
+    ),
+    "blimp": (
+        "BLiMP (Warstadt et al. 2020)",
+        "test only",
+        "https://github.com/alexwarstadt/blimp, data/*.jsonl in one file, gzipped",
+    ),
 }
 
 
