@@ -59,6 +59,7 @@ def test_every_story_has_a_plan_that_goes_beyond_its_training() -> None:
 def test_a_label_says_what_is_unusual() -> None:
     assert label(Story("party")) == "party"
     assert label(Story("party", facts=2)) == "party-2-facts"
+    assert Run(Story("party", facts=2), "lstm", 0, (8,)).key[0] == "party-2-facts"  # so that rows are told apart
     assert label(Story("party", facts=2, distractors=5)) == "party-5-distractors-2-facts"
 
 

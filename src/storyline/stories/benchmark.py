@@ -79,7 +79,7 @@ class Run:
             learning.batches,
         )
         return tuple(
-            map(str, (story.name, self.cell, self.seed, story.distance, *asked, learning.hidden_size))
+            map(str, (label(story), self.cell, self.seed, story.distance, *asked, learning.hidden_size))
         )
 
 
