@@ -149,6 +149,9 @@ def test_bad_data_is_named() -> None:
         required_horizon(x, x, longest=50)
     with pytest.raises(MeasureError, match="targets are <U1"):
         required_horizon(x, np.array(["a", "b"] * 20))
+    for single in (5, np.array(5), torch.tensor(5)):
+        with pytest.raises(MeasureError, match=r"targets are .*5.*; one target for each sequence"):
+            required_horizon(x, single)
     with pytest.raises(MeasureError, match="some of linear, recurrent"):
         required_horizon(x, x, probes=("linaer",))
     with pytest.raises(MeasureError, match=r"tolerance is 1\.5"):

@@ -263,9 +263,43 @@ def test_targets_one_a_step_and_classes() -> None:
         (torch.zeros(16, 3), "answers have 1 numbers, targets 3"),
         (torch.full((16,), 4), "a target is class 4|one class each"),
         (torch.full((16, 30), float("nan")), "targets hold no answer"),
+        (torch.tensor([0.0] * 15 + [float("nan")]), "target 15 of 16 is NaN or infinite"),
+        (torch.tensor([-1, 1] * 8), "a target is class -1, .* classes from 0 to 1 were wanted"),
+        (torch.full((16,), -100), "a target is class -100"),
+        (["a", "b"] * 8, "targets cannot be read as numbers .*; numbers, or classes as integers"),
+        (torch.zeros(16, dtype=torch.complex64), "targets are torch.complex64"),
     ],
 )
-def test_targets_that_do_not_fit_are_said(targets: Tensor, message: str) -> None:
-    model = Leak(lambda y: torch.cat([y, -y], -1)) if targets.dtype == torch.int64 else Leak()
+def test_targets_that_do_not_fit_are_said(targets: Tensor | list[str], message: str) -> None:
+    classes = isinstance(targets, Tensor) and targets.dtype == torch.int64
+    model = Leak(lambda y: torch.cat([y, -y], -1)) if classes else Leak()
     h = horizon(model, noise(16, 30, 1), targets, measures=("use",))
     assert re.search(message, h.reasons["use"])
+
+
+@pytest.mark.parametrize("wrong", [-1, 2])
+def test_of_one_logit_the_classes_are_0_and_1(wrong: int) -> None:
+    h = horizon(Leak(), noise(16, 30, 1), torch.tensor([0, 1] * 7 + [1, wrong]), measures=("use",))
+    assert f"a target is class {wrong}" in h.reasons["use"]
+
+
+def test_targets_may_be_a_list_of_a_model_s_own_answers() -> None:
+    inputs = noise(16, 30, 1)
+    answers = Leak()(inputs)
+    assert answers.requires_grad
+    one = horizon(Leak(), inputs, answers, measures=("use",)).use
+    listed = horizon(Leak(), inputs, list(answers), measures=("use",)).use
+    np.testing.assert_array_equal(one.curve, listed.curve)
+    last = horizon(Leak(), inputs, list(answers[:, -1, 0]), measures=("use",)).use
+    assert last.steps == horizon(Leak(), inputs, answers[:, -1], measures=("use",)).use.steps
+
+
+def test_a_loss_that_does_not_take_the_answers_is_a_reason() -> None:
+    weighted = nn.CrossEntropyLoss(weight=torch.ones(2))
+    model = Leak(lambda y: torch.cat([y, -y], -1))
+    h = horizon(model, noise(16, 30, 1), torch.tensor([0, 1] * 8), loss=weighted)
+    assert "loss= raised RuntimeError for answers (16, 2) of torch.float64" in h.reasons["use"]
+    assert h.counterfactual is not None
+    # int32, as NumPy and files have them, is as good as int64
+    few = torch.tensor([0, 1] * 8, dtype=torch.int32)
+    assert horizon(model, noise(16, 30, 1), few, loss=nn.CrossEntropyLoss()).use is not None

@@ -120,7 +120,8 @@ def horizon(
             (batch, time) integers, which are tokens; or a list of sequences of differing length, which reach a
             model with an argument `lengths` padded, torch.nn's recurrent layers packed, others in groups of one
             length. At least 8 sequences. A callable that is no module gets what came: arrays or tensors.
-        targets: one a sequence, or (batch, time, ...) one a step; needed for "use" alone.
+        targets: one a sequence, or (batch, time, ...) one a step, where integers below 0 and NaN are no target; needed
+            for "use" alone.
         lengths: (batch,) steps of each sequence of a padded tensor.
         loss: (answers (n, size), targets (n, ...)) -> a number; None: cross-entropy of logits for integer
             targets, squared error for others.
