@@ -196,3 +196,11 @@ def test_bad_settings_are_named() -> None:
         diagnose(model, inputs, clip=1.0, gradient_norms=[float("nan")])
     with pytest.raises(MeasureError, match="at least 8 are needed"):
         diagnose(model, inputs[:4])
+
+
+def test_settings_may_be_numbers_of_numpy() -> None:
+    model, inputs = nn.LSTM(2, 4, batch_first=True), torch.randn(16, 10, 2)
+    found = diagnose(
+        model, inputs, need=np.int64(6), chunk=np.int32(3), clip=1.0, gradient_norms=np.array([20.0, 30.0])
+    )
+    assert {"truncated too short", "clipped too hard"} <= set(found.names)

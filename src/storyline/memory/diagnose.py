@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,7 +30,7 @@ from storyline.memory.required_horizon import RequiredHorizon, required_horizon
 from storyline.memory.sequences import Sequences, read_sequences
 from storyline.memory.soundness import FEWEST, examine, time_axis
 from storyline.memory.state_faults import dead, exploding, ignored, saturated, vanishing
-from storyline.memory.steps import MeasureError, Steps
+from storyline.memory.steps import MeasureError, Steps, is_whole
 from storyline.memory.subject import Subject
 
 _TESTS: dict[str, Callable[[Evidence], Finding | None]] = {
@@ -190,7 +191,8 @@ def _need(
     sequences: Sequences, targets: Any, need: int | RequiredHorizon | None, reasons: dict[str, str], seed: int
 ) -> tuple[RequiredHorizon | None, tuple[int, int] | None]:
     """(its measurement, (low, steps)); None and a reason where it is not known."""
-    if isinstance(need, int) and not isinstance(need, bool):
+    if isinstance(need, int | np.integer) and not isinstance(need, bool):
+        need = int(need)
         if need < 1:
             raise MeasureError(f"need is {need}; 1 step or more, or None to measure it, was wanted")
         return None, (need, need)
@@ -266,11 +268,11 @@ def _settings(
     trained_steps: int | None,
 ) -> Settings:
     for name, steps in (("chunk", chunk), ("reset_every", reset_every), ("trained_steps", trained_steps)):
-        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        if steps is not None and (not is_whole(steps) or steps < 1):
             raise MeasureError(f"{name} is {steps!r}; a whole number of steps, 1 or more, was wanted")
     if clip is not None and not clip > 0:
         raise MeasureError(f"clip is {clip}; a norm above 0, or None for none, was wanted")
-    norms = tuple(float(norm) for norm in gradient_norms or ())
+    norms = tuple(float(norm) for norm in (() if gradient_norms is None else gradient_norms))
     if any(not norm >= 0 for norm in norms):
         raise MeasureError(
             "gradient_norms hold NaN or a negative number; norms as seen in training were wanted"

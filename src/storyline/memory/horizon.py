@@ -17,7 +17,7 @@ from storyline.memory.jacobian import gradient
 from storyline.memory.recall import recall
 from storyline.memory.sequences import Sequences, read_sequences
 from storyline.memory.soundness import FEWEST, examine, time_axis
-from storyline.memory.steps import MeasureError, Steps
+from storyline.memory.steps import MeasureError, Steps, check_sizes, is_whole
 from storyline.memory.subject import Subject
 
 MEASURES = ("counterfactual", "gradient", "recall", "use")
@@ -143,7 +143,13 @@ def horizon(
             constant or ignores the inputs: what makes every measure worthless. A measure that alone cannot be
             taken is None, and `reasons` says why.
     """
-    _check_settings(threshold, recall_threshold, confidence, measures)
+    _check_settings(threshold, recall_threshold, confidence, measures, seed)
+    sizes = {"max_lag": max_lag, "pairings": pairings, "probes": probes, "rows_at_once": rows_at_once}
+    check_sizes(**{name: size for name, size in sizes.items() if size is not None})
+    if planted is not None and (not is_whole(planted) or planted < FEWEST):
+        raise MeasureError(
+            f"planted is {planted!r}; {FEWEST} or more, to be read back in two halves, were wanted"
+        )
     axis = time_axis(model, time_dim)
     sequences = read_sequences(inputs, lengths, axis)
     subject = examine(model, sequences, axis, rows_at_once)
@@ -205,8 +211,6 @@ def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, tuple[Tenso
             raise MeasureError(
                 f"too many sequences have a single step; at least {FEWEST} of 2 steps or more are needed for a lag"
             )
-    elif max_lag < 1:
-        raise MeasureError(f"max_lag is {max_lag}; at least 1 step was wanted")
     kept = sequences.at_least(max_lag + 1)
     if len(kept) < FEWEST:
         raise MeasureError(
@@ -224,8 +228,10 @@ def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, tuple[Tenso
 
 
 def _check_settings(
-    threshold: float, recall_threshold: float, confidence: float, measures: Collection[str]
+    threshold: float, recall_threshold: float, confidence: float, measures: Collection[str], seed: int
 ) -> None:
+    if not is_whole(seed) or seed < 0:
+        raise MeasureError(f"seed is {seed!r}; a whole number, 0 or more, was wanted")
     for name, share in (
         ("threshold", threshold),
         ("recall_threshold", recall_threshold),
