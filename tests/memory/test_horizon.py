@@ -173,3 +173,8 @@ def test_bad_settings_are_refused(options: dict[str, object], message: str) -> N
 def test_whole_numbers_of_numpy_are_taken() -> None:
     found = horizon(delay(3, 20).run, noise(16, 20), max_lag=np.int64(10), pairings=np.int32(2))
     assert (found.max_lag, found.counterfactual.steps) == (10, 3)
+
+
+def test_a_measure_says_its_confidence_to_the_digit() -> None:
+    found = horizon(delay(3, 20).run, noise(16, 20), confidence=0.975, measures=("counterfactual",))
+    assert str(found.counterfactual) == "counterfactual: 3 steps (97.5 % interval 3-3)"
