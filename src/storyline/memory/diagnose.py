@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from storyline.memory.context import use
-from storyline.memory.counterfactual import counterfactual
+from storyline.memory.counterfactual import check_answers, counterfactual
+from storyline.memory.curve import Measure
 from storyline.memory.diagnosis import Diagnosis, Finding, used_steps
 from storyline.memory.drift import drifting
 from storyline.memory.evidence import (
@@ -105,7 +106,8 @@ def diagnose(
         seed: of all that is drawn. The global generators are not touched.
 
     Raises:
-        MeasureError: as for `horizon` and `required_horizon`, but that a model whose answers are NaN is a finding.
+        MeasureError: as for `horizon` and `required_horizon`, but that a model whose answers are NaN is a finding,
+            and one whose answers are all the same is one where the fault behind it is found.
     """
     settings = _settings(clip, gradient_norms, chunk, reset_every, trained_steps)
     axis = time_axis(model, time_dim)
@@ -128,6 +130,9 @@ def diagnose(
             reasons[name] = f"{found.figure}, as follows from what comes first ({', '.join(causes)})"
         else:
             findings.append(found)
+    if not findings:
+        # what makes every answer the same was not found: no fault found would be wrong
+        check_answers(evidence.subject.last(_rows(sequences)[0]))
     return Diagnosis(
         tuple(findings),
         Steps(evidence.need[1]) if evidence.need else None,
@@ -167,7 +172,7 @@ def _gather(
     settled: dict[str, Any] = {"threshold": 0.01, "confidence": 0.95, "seed": seed}
     takes: dict[str, Callable[[], Any]] = {
         "gradient": lambda: gradient(subject, rows, most, **settled),
-        "counterfactual": lambda: counterfactual(subject, rows, subject.last(rows), most, **settled),
+        "counterfactual": lambda: _remembered(subject, rows, most, **settled),
     }
     if questions is not None:
         takes["use"] = lambda: use(subject, questions, loss, **settled)
@@ -185,6 +190,12 @@ def _gather(
         subject, sequences, questions, per_step, loss, settings, required, needs, shortfall, measures, reasons,
         layers, seed,
     )  # fmt: skip
+
+
+def _remembered(subject: Subject, rows: tuple[Tensor, ...], most: int, **settled: Any) -> Measure:
+    answers = subject.last(rows)
+    check_answers(answers)
+    return counterfactual(subject, rows, answers, most, **settled)
 
 
 def _need(
