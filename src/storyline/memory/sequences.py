@@ -92,7 +92,10 @@ def _tensor(values: Any, name: str) -> Tensor:
 
 
 def _cut(rows: list[Tensor], lengths: Any) -> list[Tensor]:
-    steps = [int(n) for n in torch.as_tensor(lengths).reshape(-1).tolist()]
+    given = _tensor(lengths, "lengths")
+    if given.is_floating_point():
+        raise MeasureError(f"lengths are {given.dtype}; whole numbers of steps were wanted")
+    steps = given.reshape(-1).tolist()
     if len(steps) != len(rows):
         raise MeasureError(
             f"lengths hold {len(steps)} numbers, inputs {len(rows)} sequences; give one for each"
@@ -106,9 +109,13 @@ def _cut(rows: list[Tensor], lengths: Any) -> list[Tensor]:
 def _check(rows: list[Tensor]) -> None:
     if not rows:
         raise MeasureError("inputs hold no sequence; give at least 8")
+    if single := [i for i, row in enumerate(rows) if row.ndim == 0]:
+        raise MeasureError(
+            f"inputs[{single[0]}] is a single number; a sequence was wanted: give a list of sequences (time, ...)"
+        )
     shape, dtype = rows[0].shape[1:], rows[0].dtype
     for i, row in enumerate(rows):
-        if row.ndim == 0 or row.shape[1:] != shape or row.dtype != dtype:
+        if row.shape[1:] != shape or row.dtype != dtype:
             raise MeasureError(
                 f"inputs[{i}] has steps of shape {tuple(row.shape[1:])} and {row.dtype}, inputs[0] of "
                 f"{tuple(shape)} and {dtype}; all sequences must be alike but for their length"
