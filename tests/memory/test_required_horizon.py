@@ -156,3 +156,10 @@ def test_bad_data_is_named() -> None:
         required_horizon(x, x, probes=("linaer",))
     with pytest.raises(MeasureError, match=r"tolerance is 1\.5"):
         required_horizon(x, x, tolerance=1.5)
+
+
+def test_padded_targets_are_one_a_step_where_no_row_is_full() -> None:
+    x = noise(40, 12)
+    found = required_horizon(x, x, lengths=[9, 10] * 20, longest=3, updates=5)
+    rows = [row[:n] for row, n in zip(x, [9, 10] * 20, strict=True)]
+    assert found.steps == required_horizon(rows, rows, longest=3, updates=5).steps == 1

@@ -303,3 +303,14 @@ def test_a_loss_that_does_not_take_the_answers_is_a_reason() -> None:
     # int32, as NumPy and files have them, is as good as int64
     few = torch.tensor([0, 1] * 8, dtype=torch.int32)
     assert horizon(model, noise(16, 30, 1), few, loss=nn.CrossEntropyLoss()).use is not None
+
+
+def test_targets_are_one_a_step_where_no_row_is_as_long_as_the_padding() -> None:
+    inputs, lengths = noise(16, 30, 1), [20] * 8 + [25] * 8
+    targets = Leak()(inputs).detach()
+    padded = horizon(Leak(), inputs, targets, lengths=lengths, measures=("use",)).use
+    rows = [row[:n] for row, n in zip(inputs, lengths, strict=True)]
+    listed = horizon(
+        Leak(), rows, [t[:n] for t, n in zip(targets, lengths, strict=True)], measures=("use",)
+    ).use
+    np.testing.assert_array_equal(padded.curve, listed.curve)

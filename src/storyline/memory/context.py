@@ -150,7 +150,7 @@ def ask(subject: Subject, sequences: Sequences, targets: Any, time_dim: int) -> 
         wanted = [target_of(target, f"targets[{i}]") for i, target in enumerate(targets)]
     else:
         given = target_of(targets, "targets")
-        stepwise = per_step and given.ndim >= 2 and max(len(row) for row in rows) == given.shape[time_dim]
+        stepwise = per_step and given.ndim >= 2 and given.shape[time_dim] == sequences.steps
         if stepwise and time_dim == 0:
             given = given.transpose(0, 1)
         wanted = list(given) if given.ndim else []

@@ -169,7 +169,7 @@ def stepwise_targets(
         return rows if alike else None
     given = target_of(targets, "targets")
     per_step = subject.layout is not None and subject.layout.time is not None
-    if not (per_step and given.ndim >= 2 and given.shape[time_dim] == max(sequences.lengths)):
+    if not (per_step and given.ndim >= 2 and given.shape[time_dim] == sequences.steps):
         return None
     rows = list(given.transpose(0, 1) if time_dim == 0 else given)
     return [row[:n] for row, n in zip(rows, sequences.lengths, strict=False)]

@@ -94,7 +94,7 @@ def _targets(targets: Any, given: Sequences) -> tuple[list[NDArray[Any]], bool]:
         ) from None
     if isinstance(targets, Tensor | np.ndarray):
         whole = targets.detach().cpu().numpy() if isinstance(targets, Tensor) else targets
-        per_step = whole.ndim >= 2 and whole.shape[1] == max(steps) and max(steps) > 1
+        per_step = whole.ndim >= 2 and whole.shape[1] == given.steps and given.steps > 1
         values = list(whole)
     else:
         values = [

@@ -21,11 +21,13 @@ class Sequences:
         rows: one tensor a sequence: (time, channels) or (time,) of floating point, (time,) int64 for tokens.
         array: True where NumPy arrays were given: a callable that is no module is then handed NumPy arrays.
         ragged: True where the lengths differ.
+        steps: of the padded tensor that they came in, as targets one a step have them; of a list, of the longest.
     """
 
     rows: tuple[Tensor, ...]
     array: bool
     ragged: bool
+    steps: int
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -63,7 +65,7 @@ def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
         rows = list((padded if time_dim == 1 else padded.transpose(0, 1)).unbind(0))
         if lengths is not None:
             rows = _cut(rows, lengths)
-        array = isinstance(inputs, np.ndarray)
+        array, steps = isinstance(inputs, np.ndarray), padded.shape[time_dim]
     elif isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes):
         if lengths is not None:
             raise MeasureError(
@@ -71,12 +73,13 @@ def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
             )
         rows = [_tensor(row, f"inputs[{i}]") for i, row in enumerate(inputs)]
         array = len(inputs) > 0 and not isinstance(inputs[0], Tensor)
+        steps = max((len(row) for row in rows if row.ndim), default=0)
     else:
         raise MeasureError(
             f"inputs are a {type(inputs).__name__}; a tensor, a NumPy array or a list of sequences was wanted"
         )
     _check(rows)
-    return Sequences(tuple(rows), array, len({len(row) for row in rows}) > 1)
+    return Sequences(tuple(rows), array, len({len(row) for row in rows}) > 1, steps)
 
 
 def _tensor(values: Any, name: str) -> Tensor:
