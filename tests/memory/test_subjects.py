@@ -10,6 +10,7 @@ import pytest
 import torch
 from benchmarks.memory.filters import leaks
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
 
 from storyline.layers import GRU, LSTM
 from storyline.memory import Horizon, MeasureError, horizon
@@ -314,3 +315,14 @@ def test_targets_are_one_a_step_where_no_row_is_as_long_as_the_padding() -> None
         Leak(), rows, [t[:n] for t, n in zip(targets, lengths, strict=True)], measures=("use",)
     ).use
     np.testing.assert_array_equal(padded.curve, listed.curve)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_packed_sequence_is_the_list_of_its_rows(batch_first: bool) -> None:
+    model = nn.GRU(1, 4, batch_first=batch_first)
+    rows = [row[: 12 + i] for i, row in enumerate(noise(16, 30, 1))]
+    packed = horizon(model, pack_sequence(rows, enforce_sorted=False), measures=("counterfactual",))
+    listed = horizon(model, rows, measures=("counterfactual",))
+    np.testing.assert_array_equal(packed.counterfactual.curve, listed.counterfactual.curve)
+    with pytest.raises(MeasureError, match="which has its own lengths"):
+        horizon(model, pack_sequence(rows, enforce_sorted=False), lengths=[12] * 16)

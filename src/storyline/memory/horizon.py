@@ -117,9 +117,10 @@ def horizon(
             `last_hidden_state`, `output` of a dict or object, counts as its answer: (batch, time, size), or
             (batch, size) with one answer a sequence. The last answer is what is measured.
         inputs: a tensor or NumPy array, (batch, time, channels) or (batch, time) of floating point, or
-            (batch, time) integers, which are tokens; or a list of sequences of differing length, which reach a
-            model with an argument `lengths` padded, torch.nn's recurrent layers packed, others in groups of one
-            length. At least 8 sequences. A callable that is no module gets what came: arrays or tensors.
+            (batch, time) integers, which are tokens; or a list of sequences of differing length, or a
+            PackedSequence, which reach a model with an argument `lengths` padded, torch.nn's recurrent layers
+            packed, others in groups of one length. At least 8 sequences. A callable that is no module gets what
+            came: arrays or tensors.
         targets: one a sequence, or (batch, time, ...) one a step, where integers below 0 and NaN are no target; needed
             for "use" alone.
         lengths: (batch,) steps of each sequence of a padded tensor.

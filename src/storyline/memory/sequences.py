@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from storyline.memory.steps import MeasureError
 
@@ -49,13 +50,19 @@ def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
 
     Args:
         inputs: a tensor or array, (batch, time, channels), (batch, time) floats or (batch, time) integers,
-            the first two axes the other way round where `time_dim` is 0; or a list of sequences (time, ...).
-        lengths: steps of each sequence of a padded tensor, None: all are full. Not for a list.
+            the first two axes the other way round where `time_dim` is 0; a PackedSequence; or a list of
+            sequences (time, ...).
+        lengths: steps of each sequence of a padded tensor, None: all are full. Not for a list or a PackedSequence.
         time_dim: which axis of a padded tensor is time, 0 or 1.
 
     Raises:
         MeasureError: the inputs do not fit, or hold NaN or infinity.
     """
+    if isinstance(inputs, PackedSequence):
+        if lengths is not None:
+            raise MeasureError("inputs are a PackedSequence, which has its own lengths; leave lengths out")
+        batch, lengths = pad_packed_sequence(inputs, batch_first=True)
+        inputs = batch if time_dim == 1 else batch.transpose(0, 1)
     if isinstance(inputs, Tensor | np.ndarray):
         padded = _tensor(inputs, "inputs")
         if padded.ndim < 2:
