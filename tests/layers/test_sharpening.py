@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent
+from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent, StatePerturbation
 from storyline.layers.sharpening import sharpen
 
 LAYERS: dict[str, tuple[Recurrent, set[str]]] = {
@@ -78,3 +78,10 @@ def test_refusals() -> None:
     for factor in (0, -1.0, math.inf, True, "2"):
         with pytest.raises(ValueError, match=r"it must be a number greater than 0, such as 1\.5"):
             sharpen(LSTM(2, 3), factor)  # type: ignore[arg-type]
+
+
+def test_a_layer_of_torch_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="layer is a LSTM; a recurrent layer of storyline was wanted"):
+        sharpen(torch.nn.LSTM(4, 8), 2.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="layer is a LSTM; a recurrent layer of storyline was wanted"):
+        StatePerturbation()(torch.nn.LSTM(4, 8), torch.zeros(1, 2, 8), None)  # type: ignore[arg-type]

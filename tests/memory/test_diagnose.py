@@ -196,3 +196,25 @@ def test_bad_settings_are_named() -> None:
         diagnose(model, inputs, clip=1.0, gradient_norms=[float("nan")])
     with pytest.raises(MeasureError, match="at least 8 are needed"):
         diagnose(model, inputs[:4])
+
+
+def test_settings_may_be_numbers_of_numpy() -> None:
+    model, inputs = nn.LSTM(2, 4, batch_first=True), torch.randn(16, 10, 2)
+    found = diagnose(
+        model, inputs, need=np.int64(6), chunk=np.int32(3), clip=1.0, gradient_norms=np.array([20.0, 30.0])
+    )
+    assert {"truncated too short", "clipped too hard"} <= set(found.names)
+
+
+def test_answers_that_are_all_the_same_are_no_soundness() -> None:
+    inputs = torch.randn(32, 20, 2, generator=torch.Generator().manual_seed(0))
+    for targets in (None, inputs[:, -3, :1]):
+        with pytest.raises(MeasureError, match="last answer is the same for all 32"):
+            diagnose(lambda x: 0 * x[:, -1, :1] + 1, inputs, targets)
+    # with the fault behind it, it is that fault
+    deaf = nn.LSTM(2, 4, batch_first=True)
+    with torch.no_grad():
+        deaf.weight_ih_l0.zero_()
+    found = diagnose(deaf, inputs)
+    assert "input ignored" in found.names
+    assert not any("counterfactual" in figure for figure in found.figures)

@@ -157,8 +157,24 @@ def test_plot_draws_each_measure_with_its_figure() -> None:
         ({"max_lag": 0}, "max_lag is 0"),
         ({"time_dim": 2}, "time_dim is 2"),
         ({"rows_at_once": 0}, "rows_at_once is 0"),
+        ({"max_lag": 10.5}, r"max_lag is 10\.5; a whole number"),
+        ({"pairings": 0}, "pairings is 0; a whole number, 1 or more"),
+        ({"probes": 0}, "probes is 0"),
+        ({"planted": 0}, "planted is 0; 8 or more"),
+        ({"planted": 1}, "planted is 1"),
+        ({"seed": -1}, "seed is -1; a whole number, 0 or more"),
     ],
 )
 def test_bad_settings_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(MeasureError, match=message):
         horizon(delay(3, 20).run, noise(16, 20), **options)
+
+
+def test_whole_numbers_of_numpy_are_taken() -> None:
+    found = horizon(delay(3, 20).run, noise(16, 20), max_lag=np.int64(10), pairings=np.int32(2))
+    assert (found.max_lag, found.counterfactual.steps) == (10, 3)
+
+
+def test_a_measure_says_its_confidence_to_the_digit() -> None:
+    found = horizon(delay(3, 20).run, noise(16, 20), confidence=0.975, measures=("counterfactual",))
+    assert str(found.counterfactual) == "counterfactual: 3 steps (97.5 % interval 3-3)"

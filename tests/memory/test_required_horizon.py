@@ -149,7 +149,17 @@ def test_bad_data_is_named() -> None:
         required_horizon(x, x, longest=50)
     with pytest.raises(MeasureError, match="targets are <U1"):
         required_horizon(x, np.array(["a", "b"] * 20))
+    for single in (5, np.array(5), torch.tensor(5)):
+        with pytest.raises(MeasureError, match=r"targets are .*5.*; one target for each sequence"):
+            required_horizon(x, single)
     with pytest.raises(MeasureError, match="some of linear, recurrent"):
         required_horizon(x, x, probes=("linaer",))
     with pytest.raises(MeasureError, match=r"tolerance is 1\.5"):
         required_horizon(x, x, tolerance=1.5)
+
+
+def test_padded_targets_are_one_a_step_where_no_row_is_full() -> None:
+    x = noise(40, 12)
+    found = required_horizon(x, x, lengths=[9, 10] * 20, longest=3, updates=5)
+    rows = [row[:n] for row, n in zip(x, [9, 10] * 20, strict=True)]
+    assert found.steps == required_horizon(rows, rows, longest=3, updates=5).steps == 1

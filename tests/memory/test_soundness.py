@@ -157,7 +157,11 @@ def test_too_few_or_too_short_sequences_say_how_many_are_needed() -> None:
         ([torch.zeros(3, 2), torch.zeros(0, 2)], {}, r"inputs\[1\] has no step"),
         (torch.zeros(9, 4, 2), {"lengths": [4] * 8}, "lengths hold 8 numbers, inputs 9"),
         (torch.zeros(9, 4, 2), {"lengths": [5] * 9}, r"lengths\[0\] is 5; 1 to 4"),
+        (torch.zeros(9, 4, 2), {"lengths": ["4"] * 9}, "lengths cannot be read as an array of numbers"),
+        (torch.zeros(9, 4, 2), {"lengths": [2.5] * 9}, "lengths are torch.float64; whole numbers"),
         ([torch.zeros(3, 2)], {"lengths": [3]}, "leave lengths out"),
+        ([1, 2, 3, 4, 5, 6, 7, 8], {}, r"inputs\[0\] is a single number; a sequence was wanted"),
+        ([[1, 2], 3], {}, r"inputs\[1\] is a single number"),
     ],
 )
 def test_inputs_that_do_not_fit(inputs: object, options: dict[str, object], message: str) -> None:

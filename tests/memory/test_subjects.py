@@ -10,6 +10,7 @@ import pytest
 import torch
 from benchmarks.memory.filters import leaks
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
 
 from storyline.layers import GRU, LSTM
 from storyline.memory import Horizon, MeasureError, horizon
@@ -263,9 +264,65 @@ def test_targets_one_a_step_and_classes() -> None:
         (torch.zeros(16, 3), "answers have 1 numbers, targets 3"),
         (torch.full((16,), 4), "a target is class 4|one class each"),
         (torch.full((16, 30), float("nan")), "targets hold no answer"),
+        (torch.tensor([0.0] * 15 + [float("nan")]), "target 15 of 16 is NaN or infinite"),
+        (torch.tensor([-1, 1] * 8), "a target is class -1, .* classes from 0 to 1 were wanted"),
+        (torch.full((16,), -100), "a target is class -100"),
+        (["a", "b"] * 8, "targets cannot be read as numbers .*; numbers, or classes as integers"),
+        (torch.zeros(16, dtype=torch.complex64), "targets are torch.complex64"),
     ],
 )
-def test_targets_that_do_not_fit_are_said(targets: Tensor, message: str) -> None:
-    model = Leak(lambda y: torch.cat([y, -y], -1)) if targets.dtype == torch.int64 else Leak()
+def test_targets_that_do_not_fit_are_said(targets: Tensor | list[str], message: str) -> None:
+    classes = isinstance(targets, Tensor) and targets.dtype == torch.int64
+    model = Leak(lambda y: torch.cat([y, -y], -1)) if classes else Leak()
     h = horizon(model, noise(16, 30, 1), targets, measures=("use",))
     assert re.search(message, h.reasons["use"])
+
+
+@pytest.mark.parametrize("wrong", [-1, 2])
+def test_of_one_logit_the_classes_are_0_and_1(wrong: int) -> None:
+    h = horizon(Leak(), noise(16, 30, 1), torch.tensor([0, 1] * 7 + [1, wrong]), measures=("use",))
+    assert f"a target is class {wrong}" in h.reasons["use"]
+
+
+def test_targets_may_be_a_list_of_a_model_s_own_answers() -> None:
+    inputs = noise(16, 30, 1)
+    answers = Leak()(inputs)
+    assert answers.requires_grad
+    one = horizon(Leak(), inputs, answers, measures=("use",)).use
+    listed = horizon(Leak(), inputs, list(answers), measures=("use",)).use
+    np.testing.assert_array_equal(one.curve, listed.curve)
+    last = horizon(Leak(), inputs, list(answers[:, -1, 0]), measures=("use",)).use
+    assert last.steps == horizon(Leak(), inputs, answers[:, -1], measures=("use",)).use.steps
+
+
+def test_a_loss_that_does_not_take_the_answers_is_a_reason() -> None:
+    weighted = nn.CrossEntropyLoss(weight=torch.ones(2))
+    model = Leak(lambda y: torch.cat([y, -y], -1))
+    h = horizon(model, noise(16, 30, 1), torch.tensor([0, 1] * 8), loss=weighted)
+    assert "loss= raised RuntimeError for answers (16, 2) of torch.float64" in h.reasons["use"]
+    assert h.counterfactual is not None
+    # int32, as NumPy and files have them, is as good as int64
+    few = torch.tensor([0, 1] * 8, dtype=torch.int32)
+    assert horizon(model, noise(16, 30, 1), few, loss=nn.CrossEntropyLoss()).use is not None
+
+
+def test_targets_are_one_a_step_where_no_row_is_as_long_as_the_padding() -> None:
+    inputs, lengths = noise(16, 30, 1), [20] * 8 + [25] * 8
+    targets = Leak()(inputs).detach()
+    padded = horizon(Leak(), inputs, targets, lengths=lengths, measures=("use",)).use
+    rows = [row[:n] for row, n in zip(inputs, lengths, strict=True)]
+    listed = horizon(
+        Leak(), rows, [t[:n] for t, n in zip(targets, lengths, strict=True)], measures=("use",)
+    ).use
+    np.testing.assert_array_equal(padded.curve, listed.curve)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_packed_sequence_is_the_list_of_its_rows(batch_first: bool) -> None:
+    model = nn.GRU(1, 4, batch_first=batch_first)
+    rows = [row[: 12 + i] for i, row in enumerate(noise(16, 30, 1))]
+    packed = horizon(model, pack_sequence(rows, enforce_sorted=False), measures=("counterfactual",))
+    listed = horizon(model, rows, measures=("counterfactual",))
+    np.testing.assert_array_equal(packed.counterfactual.curve, listed.counterfactual.curve)
+    with pytest.raises(MeasureError, match="which has its own lengths"):
+        horizon(model, pack_sequence(rows, enforce_sorted=False), lengths=[12] * 16)

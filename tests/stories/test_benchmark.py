@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,9 @@ def test_every_story_has_a_plan_that_goes_beyond_its_training() -> None:
 def test_a_label_says_what_is_unusual() -> None:
     assert label(Story("party")) == "party"
     assert label(Story("party", facts=2)) == "party-2-facts"
-    assert Run(Story("party", facts=2), "lstm", 0, (8,)).key[0] == "party-2-facts"  # so that rows are told apart
+    assert (
+        Run(Story("party", facts=2), "lstm", 0, (8,)).key[0] == "party-2-facts"
+    )  # so that rows are told apart
     assert label(Story("party", facts=2, distractors=5)) == "party-5-distractors-2-facts"
 
 
@@ -96,6 +99,39 @@ def test_what_is_finished_stays_and_the_rest_goes_on(tmp_path: Path, monkeypatch
     (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"other.csv has the columns \['a', 'b'\]"):
         run_into(tmp_path / "other.csv", runs())
+
+
+def test_a_run_is_finished_only_with_all_of_its_distances(tmp_path: Path) -> None:
+    file, left = tmp_path / "stories.csv", []
+    far = runs(("rnn",), 1)
+    near = [replace(run, distances=run.distances[:1]) for run in far]
+    run_into(file, near)
+    run_into(file, far, progress=lambda rows, more: left.append(more))
+    assert left == [0]
+    run_into(file, near, progress=lambda rows, more: left.append(more))
+    assert left == [0]  # of the longer run nothing is missing
+    assert {row["distance"] for row in rows_of(file, far)} == {"3", "12"}
+
+
+def test_a_line_cut_short_is_measured_anew(tmp_path: Path) -> None:
+    file = tmp_path / "stories.csv"
+    run_into(file, runs(("rnn",), 1))
+    whole = file.read_text(encoding="utf-8")
+    # within the quotes of the machine's name, which would swallow whatever is appended
+    file.write_text(whole[: whole.rindex('"') - 3], encoding="utf-8")
+    run_into(file, runs(("rnn",), 1))
+    assert [row["distance"] for row in read_rows(file)] == ["3", "3", "12"]
+    # a last line that only lacks its end is whole
+    file.write_text(whole.removesuffix("\n"), encoding="utf-8")
+    run_into(file, runs(("rnn",), 1))
+    assert file.read_text(encoding="utf-8") == whole
+
+
+def test_another_file_is_refused_without_a_row_too(tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("a,b\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"other.csv has the columns \['a', 'b'\]"):
+        run_into(tmp_path / "other.csv", runs(("rnn",), 1))
+    assert (tmp_path / "other.csv").read_text(encoding="utf-8") == "a,b\n"
 
 
 def test_side_by_side_is_the_same(tmp_path: Path) -> None:

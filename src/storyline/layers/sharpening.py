@@ -32,6 +32,10 @@ def sharpen(layer: Recurrent, factor: float) -> None:
     lstm: i and f; lstm with coupled_gates: f; gru: z; slstm: f. Weights and biases of all layers and directions.
     Raises ValueError for other cells, and for a factor that is not a number greater than 0.
     """
+    if not isinstance(layer, Recurrent):
+        raise ValueError(
+            f"layer is a {type(layer).__name__}; a recurrent layer of storyline was wanted, such as LSTM"
+        )
     gates = _DECIDING.get(layer.cell.name)
     if gates is None:
         raise ValueError(

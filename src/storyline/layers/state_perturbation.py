@@ -78,6 +78,10 @@ class StatePerturbation:
         before: None leaves the drift out, as does a state that has not moved. Drawn from torch's global generator.
         Raises ValueError for a cell of which it is not known where it keeps what it remembers.
         """
+        if not isinstance(layer, Recurrent):
+            raise ValueError(
+                f"layer is a {type(layer).__name__}; a recurrent layer of storyline was wanted, such as LSTM"
+            )
         cell = layer.cell
         if cell.name not in _KEPT:
             raise ValueError(

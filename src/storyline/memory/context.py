@@ -147,12 +147,10 @@ def ask(subject: Subject, sequences: Sequences, targets: Any, time_dim: int) -> 
     per_step = subject.layout is not None and subject.layout.time is not None
     listed = isinstance(targets, list | tuple) and len(targets) > 0 and np.ndim(targets[0]) > 0
     if listed:
-        wanted = [torch.as_tensor(np.asarray(target)) for target in targets]
+        wanted = [target_of(target, f"targets[{i}]") for i, target in enumerate(targets)]
     else:
-        given = (
-            targets.detach().cpu() if isinstance(targets, Tensor) else torch.as_tensor(np.asarray(targets))
-        )
-        stepwise = per_step and given.ndim >= 2 and max(len(row) for row in rows) == given.shape[time_dim]
+        given = target_of(targets, "targets")
+        stepwise = per_step and given.ndim >= 2 and given.shape[time_dim] == sequences.steps
         if stepwise and time_dim == 0:
             given = given.transpose(0, 1)
         wanted = list(given) if given.ndim else []
@@ -180,6 +178,26 @@ def ask(subject: Subject, sequences: Sequences, targets: Any, time_dim: int) -> 
     return Questions(contexts, torch.stack([wanted[i][t] for i, t in asked]), np.array([i for i, _ in asked]))
 
 
+def target_of(values: Any, name: str) -> Tensor:
+    """Targets as a tensor on the CPU; whole numbers as int64, which torch's losses want.
+
+    Raises:
+        MeasureError: they are no numbers.
+    """
+    try:
+        if isinstance(values, list | tuple):
+            values = [each.detach().cpu() if isinstance(each, Tensor) else each for each in values]
+        given = values.detach().cpu() if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    except (TypeError, ValueError) as error:
+        raise MeasureError(
+            f"{name} cannot be read as numbers ({error}); numbers, or classes as integers, were wanted: encode them "
+            "first"
+        ) from None
+    if given.is_complex():
+        raise MeasureError(f"{name} are {given.dtype}; real numbers, or classes as integers, were wanted")
+    return given if given.is_floating_point() else given.long()
+
+
 def _is_target(target: Tensor) -> Tensor:
     flat = target.reshape(len(target), -1)
     return ~torch.isnan(flat).any(1) if target.is_floating_point() else (flat >= 0).all(1)
@@ -191,31 +209,52 @@ def _losses(loss: Loss | None, answers: Tensor, targets: Tensor, array: bool) ->
         return default_loss(answers, targets).numpy()
     targets = targets.to(answers.dtype) if targets.is_floating_point() else targets
     given = (answers.numpy(), targets.numpy()) if array else (answers, targets)
-    found = torch.as_tensor(np.asarray(loss(*given)) if array else loss(*given)).double()
-    if found.numel() != len(answers):
-        # a mean over all: the interval needs each
-        found = torch.stack(
-            [torch.as_tensor(loss(a[None], t[None])).double().mean() for a, t in zip(*given, strict=True)]
+    try:
+        found = torch.as_tensor(np.asarray(loss(*given)) if array else loss(*given)).double()
+        if found.numel() != len(answers):
+            # a mean over all: the interval needs each
+            found = torch.stack(
+                [torch.as_tensor(loss(a[None], t[None])).double().mean() for a, t in zip(*given, strict=True)]
+            )
+    except Exception as error:
+        came = " and ".join(
+            f"{name} {tuple(each.shape)} of {each.dtype}"
+            for name, each in (("answers", answers), ("targets", targets))
         )
+        raise MeasureError(
+            f"loss= raised {type(error).__name__} for {came}; give one that takes them: {str(error)[:300]}"
+        ) from error
     return found.reshape(-1).numpy()
 
 
 def default_loss(answers: Tensor, targets: Tensor) -> Tensor:
+    """(n,) squared error of floating point, else cross-entropy; of answers of one number, the logit of class 1.
+
+    Raises:
+        MeasureError: targets and answers do not fit, or a target is NaN or infinite.
+    """
     if targets.is_floating_point():
         wanted = targets.reshape(len(targets), -1).double()
         if wanted.shape != answers.shape:
             raise MeasureError(
                 f"answers have {answers.shape[1]} numbers, targets {wanted.shape[1]}; they must agree: give loss="
             )
+        if not bool(wanted.isfinite().all()):
+            place = int((~wanted.isfinite()).any(1).nonzero()[0, 0])
+            raise MeasureError(
+                f"target {place} of {len(wanted)} is NaN or infinite; replace it, or drop its sequence"
+            )
         return (answers - wanted).square().mean(1)
     if targets.ndim != 1:
         raise MeasureError(
             f"integer targets have shape {tuple(targets.shape)}; one class each was wanted: give loss="
         )
+    low, high, classes = int(targets.min()), int(targets.max()), max(2, answers.shape[1])
+    if low < 0 or high >= classes:
+        raise MeasureError(
+            f"a target is class {low if low < 0 else high}, the model answers with {answers.shape[1]} numbers; classes "
+            f"from 0 to {classes - 1} were wanted: encode them so, or give loss="
+        )
     if answers.shape[1] == 1:
         return functional.binary_cross_entropy_with_logits(answers[:, 0], targets.double(), reduction="none")
-    if int(targets.max()) >= answers.shape[1]:
-        raise MeasureError(
-            f"a target is class {int(targets.max())}, the model answers with {answers.shape[1]} numbers"
-        )
     return functional.cross_entropy(answers, targets.long(), reduction="none")

@@ -67,7 +67,7 @@ class Measure:
         return f"{self.low:,}-{self.high:,}"
 
     def __str__(self) -> str:
-        return f"{self.name}: {Steps(self.steps, self.at_least)} ({self.confidence:.0%} interval {self.interval})"
+        return f"{self.name}: {Steps(self.steps, self.at_least)} ({self.confidence * 100:g} % interval {self.interval})"
 
 
 def fine_lags(longest: int) -> NDArray[np.int64]:

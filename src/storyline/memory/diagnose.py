@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from storyline.memory.counterfactual import check_answers
 from storyline.memory.diagnosis import Diagnosis, Finding, used_steps
 from storyline.memory.drift import drifting
 from storyline.memory.evidence import Evidence, Settings
 from storyline.memory.faults import clipped, reset_often, truncated
-from storyline.memory.gathering import gather
+from storyline.memory.gathering import gather, measured_rows
 from storyline.memory.required_horizon import RequiredHorizon
 from storyline.memory.sequences import Sequences, read_sequences
 from storyline.memory.soundness import examine, time_axis
 from storyline.memory.state_faults import dead, exploding, ignored, saturated, vanishing
-from storyline.memory.steps import MeasureError, Steps
+from storyline.memory.steps import MeasureError, Steps, is_whole
 from storyline.memory.subject import Subject
 
 _TESTS: dict[str, Callable[[Evidence], Finding | None]] = {
@@ -93,7 +94,8 @@ def diagnose(
         seed: of all that is drawn. The global generators are not touched.
 
     Raises:
-        MeasureError: as for `horizon` and `required_horizon`, but that a model whose answers are NaN is a finding.
+        MeasureError: as for `horizon` and `required_horizon`, but that a model whose answers are NaN is a finding,
+            and one whose answers are all the same is one where the fault behind it is found.
     """
     settings = _settings(clip, gradient_norms, chunk, reset_every, trained_steps)
     axis = time_axis(model, time_dim)
@@ -106,6 +108,9 @@ def diagnose(
         return Diagnosis((broken,), None, None, None, (), MappingProxyType({}))
     evidence = gather(subject, sequences, targets, axis, loss, settings, need, seed)
     findings, reasons = _told_apart(evidence)
+    if not findings:
+        # what makes every answer the same was not found: no fault found would be wrong
+        check_answers(subject.last(measured_rows(sequences)[0]))
     return Diagnosis(
         tuple(findings),
         Steps(evidence.need[1]) if evidence.need else None,
@@ -189,11 +194,11 @@ def _settings(
     trained_steps: int | None,
 ) -> Settings:
     for name, steps in (("chunk", chunk), ("reset_every", reset_every), ("trained_steps", trained_steps)):
-        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        if steps is not None and (not is_whole(steps) or steps < 1):
             raise MeasureError(f"{name} is {steps!r}; a whole number of steps, 1 or more, was wanted")
     if clip is not None and not clip > 0:
         raise MeasureError(f"clip is {clip}; a norm above 0, or None for none, was wanted")
-    norms = tuple(float(norm) for norm in gradient_norms or ())
+    norms = tuple(float(norm) for norm in (() if gradient_norms is None else gradient_norms))
     if any(not norm >= 0 for norm in norms):
         raise MeasureError(
             "gradient_norms hold NaN or a negative number; norms as seen in training were wanted"

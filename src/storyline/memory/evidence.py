@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from storyline.layers import Recurrent
-from storyline.memory.context import Questions, ask, default_loss
+from storyline.memory.context import Questions, ask, default_loss, target_of
 from storyline.memory.curve import Measure
 from storyline.memory.required_horizon import RequiredHorizon
 from storyline.memory.sequences import Sequences
@@ -164,12 +164,12 @@ def stepwise_targets(
 ) -> list[Tensor] | None:
     """Targets one a step as a list of (time, ...), batch first; None where there is one a sequence."""
     if isinstance(targets, list | tuple) and len(targets) and np.ndim(targets[0]) > 0:
-        rows = [torch.as_tensor(np.asarray(target)) for target in targets]
+        rows = [target_of(target, f"targets[{i}]") for i, target in enumerate(targets)]
         alike = all(len(t) == n for t, n in zip(rows, sequences.lengths, strict=False))
         return rows if alike else None
-    given = targets.detach().cpu() if isinstance(targets, Tensor) else torch.as_tensor(np.asarray(targets))
+    given = target_of(targets, "targets")
     per_step = subject.layout is not None and subject.layout.time is not None
-    if not (per_step and given.ndim >= 2 and given.shape[time_dim] == max(sequences.lengths)):
+    if not (per_step and given.ndim >= 2 and given.shape[time_dim] == sequences.steps):
         return None
     rows = list(given.transpose(0, 1) if time_dim == 0 else given)
     return [row[:n] for row, n in zip(rows, sequences.lengths, strict=False)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,7 +85,7 @@ def _measures(
 ) -> dict[str, Measure]:
     """Those of `horizon` that can be taken; of the others the reason."""
     measures: dict[str, Measure] = {}
-    rows, most = _rows(sequences)
+    rows, most = measured_rows(sequences)
     settled: dict[str, Any] = {"threshold": 0.01, "confidence": 0.95, "seed": seed}
     takes: dict[str, Callable[[], Measure]] = {
         "gradient": lambda: gradient(subject, rows, most, **settled),
@@ -110,7 +111,8 @@ def _need(
     sequences: Sequences, targets: Any, need: int | RequiredHorizon | None, reasons: dict[str, str], seed: int
 ) -> tuple[RequiredHorizon | None, tuple[int, int] | None]:
     """(its measurement, (low, steps)); None and a reason where it is not known."""
-    if isinstance(need, int) and not isinstance(need, bool):
+    if isinstance(need, int | np.integer) and not isinstance(need, bool):
+        need = int(need)
         if need < 1:
             raise MeasureError(f"need is {need}; 1 step or more, or None to measure it, was wanted")
         return None, (need, need)
@@ -133,7 +135,7 @@ def _need(
     return need, (need.low, need.steps)
 
 
-def _rows(sequences: Sequences) -> tuple[tuple[Tensor, ...], int]:
+def measured_rows(sequences: Sequences) -> tuple[tuple[Tensor, ...], int]:
     """Those that are measured, and the longest lag: as long as a quarter of them (but 8) allows."""
     ordered = sorted(sequences.lengths, reverse=True)
     most = max(1, ordered[max(FEWEST, len(ordered) // 4) - 1] - 1)

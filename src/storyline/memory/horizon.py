@@ -17,7 +17,7 @@ from storyline.memory.jacobian import gradient
 from storyline.memory.recall import recall
 from storyline.memory.sequences import Sequences, read_sequences
 from storyline.memory.soundness import FEWEST, examine, time_axis
-from storyline.memory.steps import MeasureError, Steps
+from storyline.memory.steps import MeasureError, Steps, check_sizes, is_whole
 from storyline.memory.subject import Subject
 
 MEASURES = ("counterfactual", "gradient", "recall", "use")
@@ -117,10 +117,12 @@ def horizon(
             `last_hidden_state`, `output` of a dict or object, counts as its answer: (batch, time, size), or
             (batch, size) with one answer a sequence. The last answer is what is measured.
         inputs: a tensor or NumPy array, (batch, time, channels) or (batch, time) of floating point, or
-            (batch, time) integers, which are tokens; or a list of sequences of differing length, which reach a
-            model with an argument `lengths` padded, torch.nn's recurrent layers packed, others in groups of one
-            length. At least 8 sequences. A callable that is no module gets what came: arrays or tensors.
-        targets: one a sequence, or (batch, time, ...) one a step; needed for "use" alone.
+            (batch, time) integers, which are tokens; or a list of sequences of differing length, or a
+            PackedSequence, which reach a model with an argument `lengths` padded, torch.nn's recurrent layers
+            packed, others in groups of one length. At least 8 sequences. A callable that is no module gets what
+            came: arrays or tensors.
+        targets: one a sequence, or (batch, time, ...) one a step, where integers below 0 and NaN are no target; needed
+            for "use" alone.
         lengths: (batch,) steps of each sequence of a padded tensor.
         loss: (answers (n, size), targets (n, ...)) -> a number; None: cross-entropy of logits for integer
             targets, squared error for others.
@@ -142,7 +144,13 @@ def horizon(
             constant or ignores the inputs: what makes every measure worthless. A measure that alone cannot be
             taken is None, and `reasons` says why.
     """
-    _check_settings(threshold, recall_threshold, confidence, measures)
+    _check_settings(threshold, recall_threshold, confidence, measures, seed)
+    sizes = {"max_lag": max_lag, "pairings": pairings, "probes": probes, "rows_at_once": rows_at_once}
+    check_sizes(**{name: size for name, size in sizes.items() if size is not None})
+    if planted is not None and (not is_whole(planted) or planted < FEWEST):
+        raise MeasureError(
+            f"planted is {planted!r}; {FEWEST} or more, to be read back in two halves, were wanted"
+        )
     axis = time_axis(model, time_dim)
     sequences = read_sequences(inputs, lengths, axis)
     subject = examine(model, sequences, axis, rows_at_once)
@@ -204,8 +212,6 @@ def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, tuple[Tenso
             raise MeasureError(
                 f"too many sequences have a single step; at least {FEWEST} of 2 steps or more are needed for a lag"
             )
-    elif max_lag < 1:
-        raise MeasureError(f"max_lag is {max_lag}; at least 1 step was wanted")
     kept = sequences.at_least(max_lag + 1)
     if len(kept) < FEWEST:
         raise MeasureError(
@@ -223,8 +229,10 @@ def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, tuple[Tenso
 
 
 def _check_settings(
-    threshold: float, recall_threshold: float, confidence: float, measures: Collection[str]
+    threshold: float, recall_threshold: float, confidence: float, measures: Collection[str], seed: int
 ) -> None:
+    if not is_whole(seed) or seed < 0:
+        raise MeasureError(f"seed is {seed!r}; a whole number, 0 or more, was wanted")
     for name, share in (
         ("threshold", threshold),
         ("recall_threshold", recall_threshold),

@@ -109,9 +109,15 @@ def _following(given: Sequences) -> tuple[list[NDArray[Any]], bool]:
 
 def _targets(targets: Any, given: Sequences) -> tuple[list[NDArray[Any]], bool]:
     steps = given.lengths
+    try:
+        iter(targets)
+    except TypeError:
+        raise MeasureError(
+            f"targets are {targets!r}; one target for each sequence, or one for each step, was wanted"
+        ) from None
     if isinstance(targets, Tensor | np.ndarray):
         whole = targets.detach().cpu().numpy() if isinstance(targets, Tensor) else targets
-        per_step = whole.ndim >= 2 and whole.shape[1] == max(steps) and max(steps) > 1
+        per_step = whole.ndim >= 2 and whole.shape[1] == given.steps and given.steps > 1
         values = list(whole)
     else:
         values = [

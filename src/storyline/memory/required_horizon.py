@@ -15,7 +15,7 @@ from storyline.memory.linear_probes import LinearProbes, constant_loss
 from storyline.memory.need_curve import NeedCurve, lags_of
 from storyline.memory.need_questions import NeedQuestions, need_questions
 from storyline.memory.recurrent_probe import RecurrentProbe
-from storyline.memory.steps import MeasureError, Steps
+from storyline.memory.steps import MeasureError, Steps, is_whole
 
 PROBES = ("linear", "recurrent")
 
@@ -212,7 +212,7 @@ def _check(
         if not (math.isfinite(share) and 0.0 < share < 1.0):
             raise MeasureError(f"{name} is {share}; a share above 0 and below 1 was wanted")
     for name, count in (("longest", longest), ("updates", updates)):
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        if count is not None and (not is_whole(count) or count < 1):
             raise MeasureError(f"{name} is {count!r}; a whole number, 1 or more, was wanted")
     if isinstance(probes, str) or not probes or any(probe not in PROBES for probe in probes):
         raise MeasureError(f"probes are {probes!r}; some of {', '.join(PROBES)} were wanted, as a tuple")

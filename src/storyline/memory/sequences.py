@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from storyline.memory.steps import MeasureError
 
@@ -21,11 +22,13 @@ class Sequences:
         rows: one tensor a sequence: (time, channels) or (time,) of floating point, (time,) int64 for tokens.
         array: True where NumPy arrays were given: a callable that is no module is then handed NumPy arrays.
         ragged: True where the lengths differ.
+        steps: of the padded tensor that they came in, as targets one a step have them; of a list, of the longest.
     """
 
     rows: tuple[Tensor, ...]
     array: bool
     ragged: bool
+    steps: int
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -47,13 +50,19 @@ def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
 
     Args:
         inputs: a tensor or array, (batch, time, channels), (batch, time) floats or (batch, time) integers,
-            the first two axes the other way round where `time_dim` is 0; or a list of sequences (time, ...).
-        lengths: steps of each sequence of a padded tensor, None: all are full. Not for a list.
+            the first two axes the other way round where `time_dim` is 0; a PackedSequence; or a list of
+            sequences (time, ...).
+        lengths: steps of each sequence of a padded tensor, None: all are full. Not for a list or a PackedSequence.
         time_dim: which axis of a padded tensor is time, 0 or 1.
 
     Raises:
         MeasureError: the inputs do not fit, or hold NaN or infinity.
     """
+    if isinstance(inputs, PackedSequence):
+        if lengths is not None:
+            raise MeasureError("inputs are a PackedSequence, which has its own lengths; leave lengths out")
+        batch, lengths = pad_packed_sequence(inputs, batch_first=True)
+        inputs = batch if time_dim == 1 else batch.transpose(0, 1)
     if isinstance(inputs, Tensor | np.ndarray):
         padded = _tensor(inputs, "inputs")
         if padded.ndim < 2:
@@ -63,7 +72,7 @@ def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
         rows = list((padded if time_dim == 1 else padded.transpose(0, 1)).unbind(0))
         if lengths is not None:
             rows = _cut(rows, lengths)
-        array = isinstance(inputs, np.ndarray)
+        array, steps = isinstance(inputs, np.ndarray), padded.shape[time_dim]
     elif isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes):
         if lengths is not None:
             raise MeasureError(
@@ -71,12 +80,13 @@ def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
             )
         rows = [_tensor(row, f"inputs[{i}]") for i, row in enumerate(inputs)]
         array = len(inputs) > 0 and not isinstance(inputs[0], Tensor)
+        steps = max((len(row) for row in rows if row.ndim), default=0)
     else:
         raise MeasureError(
             f"inputs are a {type(inputs).__name__}; a tensor, a NumPy array or a list of sequences was wanted"
         )
     _check(rows)
-    return Sequences(tuple(rows), array, len({len(row) for row in rows}) > 1)
+    return Sequences(tuple(rows), array, len({len(row) for row in rows}) > 1, steps)
 
 
 def _tensor(values: Any, name: str) -> Tensor:
@@ -92,7 +102,10 @@ def _tensor(values: Any, name: str) -> Tensor:
 
 
 def _cut(rows: list[Tensor], lengths: Any) -> list[Tensor]:
-    steps = [int(n) for n in torch.as_tensor(lengths).reshape(-1).tolist()]
+    given = _tensor(lengths, "lengths")
+    if given.is_floating_point():
+        raise MeasureError(f"lengths are {given.dtype}; whole numbers of steps were wanted")
+    steps = given.reshape(-1).tolist()
     if len(steps) != len(rows):
         raise MeasureError(
             f"lengths hold {len(steps)} numbers, inputs {len(rows)} sequences; give one for each"
@@ -106,9 +119,13 @@ def _cut(rows: list[Tensor], lengths: Any) -> list[Tensor]:
 def _check(rows: list[Tensor]) -> None:
     if not rows:
         raise MeasureError("inputs hold no sequence; give at least 8")
+    if single := [i for i, row in enumerate(rows) if row.ndim == 0]:
+        raise MeasureError(
+            f"inputs[{single[0]}] is a single number; a sequence was wanted: give a list of sequences (time, ...)"
+        )
     shape, dtype = rows[0].shape[1:], rows[0].dtype
     for i, row in enumerate(rows):
-        if row.ndim == 0 or row.shape[1:] != shape or row.dtype != dtype:
+        if row.shape[1:] != shape or row.dtype != dtype:
             raise MeasureError(
                 f"inputs[{i}] has steps of shape {tuple(row.shape[1:])} and {row.dtype}, inputs[0] of "
                 f"{tuple(shape)} and {dtype}; all sequences must be alike but for their length"

@@ -56,8 +56,6 @@ def examine(
         raise MeasureError(
             f"inputs hold {len(sequences.rows)} sequences; at least {FEWEST} are needed for an interval over sequences"
         )
-    if rows_at_once is not None and rows_at_once < 1:
-        raise MeasureError(f"rows_at_once is {rows_at_once}; at least 1, or None, was wanted")
     if isinstance(model, nn.Module):
         _check_mode(model)
     array = sequences.array and not isinstance(model, nn.Module)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 class MeasureError(ValueError):
     """A measure that cannot be taken; the message says why and what to do."""
@@ -26,8 +28,13 @@ class Steps:
         return f"{'>= ' if self.at_least else ''}{self.value:,}"
 
 
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number, of Python or of NumPy."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_sizes(**sizes: int) -> None:
     """Refuse an argument that is not a whole number, 1 or more; named as the caller names it."""
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if not is_whole(size) or size < 1:
             raise MeasureError(f"{name} is {size!r}; a whole number, 1 or more, was wanted")

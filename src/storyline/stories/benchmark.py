@@ -82,6 +82,14 @@ class Run:
             map(str, (label(story), self.cell, self.seed, story.distance, *asked, learning.hidden_size))
         )
 
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """The distances that it has a row for; a bag is asked near, where it is at its best.
+
+        Far away the filling drowns even the names that it could count.
+        """
+        return (min(BAG_DISTANCE, self.story.distance),) if self.cell == BAG else self.distances
+
 
 KEY = ("story", "cell", "seed", "trained_distance", "distractors", "facts", "filling", "examples", "budget_seconds",
        "budget_batches", "hidden_size")  # fmt: skip
@@ -109,11 +117,8 @@ def planned(
 def measure(run: Run, place: Row | None = None) -> list[Row]:
     """Train, ask, and return a row a distance; `place` (machine, commit, ...) is added to each."""
     began = time.perf_counter()
-    distances: Sequence[int] = run.distances
     if run.cell == BAG:
-        # Asked near, where it is at its best: far away the filling drowns even the names that it could count.
-        distances = [min(BAG_DISTANCE, run.story.distance)]
-        bag = bag_of_words(replace(run.story, seed=run.seed), distance=distances[0])
+        bag = bag_of_words(replace(run.story, seed=run.seed), distance=run.asked[0])
         reader, parameters, sharpened = bag, 0, 1.0
     else:
         model = learn(run.story, run.cell, run.seed, run.learning)
@@ -123,7 +128,7 @@ def measure(run: Run, place: Row | None = None) -> list[Row]:
     # Attention has a number for every pair of words that it looks at; a state has none.
     words = 100_000 if run.cell == "transformer" else 1_000_000
     curve = recall_over_distance(
-        reader, run.story, distances, n=run.examples, seconds=run.asking_seconds, words=words
+        reader, run.story, run.asked, n=run.examples, seconds=run.asking_seconds, words=words
     )
     seconds: Row = {
         "parameters": parameters,
@@ -219,18 +224,24 @@ def run_into(
 ) -> None:
     """Append the rows of every run that `file` does not hold yet; what is finished stays, whatever comes after.
 
+    A run is held where there is a row for each of its distances; where some are missing it is made anew, and its
+    newer rows count. A last line that was cut short (by a full disk) is taken away.
+
     place     machine, commit, python and torch, as `surroundings` has them; rows of another commit do not count
     progress  is told the rows of a run just finished, and how many are left
     Raises ValueError where the file has other columns.
     """
-    held = read_rows(file)
-    if held and not {*KEY, "commit"} <= set(held[0]):
-        raise ValueError(
-            f"{file} has the columns {list(held[0])}, which are not a benchmark's; name another file"
-        )
+    if columns := _columns(file):
+        if not {*KEY, "commit", "distance"} <= set(columns):
+            raise ValueError(
+                f"{file} has the columns {columns}, which are not a benchmark's; name another file"
+            )
+        _take_torn_line_away(file)
     place = place or surroundings()
-    done = {(*(row[name] for name in KEY), row["commit"]) for row in held}
-    missing = [run for run in runs if (*run.key, str(place["commit"])) not in done]
+    held = {(*(row[name] for name in KEY), row["commit"], row["distance"]) for row in read_rows(file)}
+    missing = [
+        run for run in runs if not {(*run.key, str(place["commit"]), str(k)) for k in run.asked} <= held
+    ]
     file.parent.mkdir(parents=True, exist_ok=True)
     finished = 0
     with closing(run_all(missing, jobs=jobs, place=place)) as results:  # type: ignore[type-var]
@@ -238,6 +249,23 @@ def run_into(
             _append(file, rows)
             finished += 1
             progress(rows, len(missing) - finished)
+
+
+def _columns(file: Path) -> list[str]:
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as opened:
+        return next(csv.reader(opened), [])
+
+
+def _take_torn_line_away(file: Path) -> None:
+    """What is appended behind half a line would be lost with it."""
+    content = file.read_bytes()
+    if content.endswith(b"\n"):
+        return
+    rows = read_rows(file)
+    whole = bool(rows) and None not in rows[-1].values()
+    file.write_bytes(content + b"\n" if whole else content[: content.rfind(b"\n") + 1])
 
 
 def _append(file: Path, rows: list[Row]) -> None:
