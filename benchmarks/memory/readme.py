@@ -124,7 +124,7 @@ def _short(claim: Claim, rows: list[Row]) -> str:
 def _diagnosed() -> Iterable[tuple[str, str, str, str]]:
     rows = rows_of("diagnose", "kind", "case", "seed")
     planted = [row for row in rows if row["kind"] == "planted"]
-    clean = [row for row in rows if row["kind"] == "clean"]
+    clean = [row for row in rows if row["kind"] == "sound"]
     if planted and clean:
         found = sum(row["found"] == "True" for row in planted)
         alarms = sum(bool(row["findings"]) for row in clean)
@@ -141,10 +141,10 @@ def _diagnosed() -> Iterable[tuple[str, str, str, str]]:
 
 def stories() -> str:
     """A row a story: the longest distance that four of five seeds of each cell recall at 95 %."""
-    rows = rows_of("stories", "story", "cell", "seed", "distance")
+    rows = _of_one_budget(rows_of("stories", "story", "cell", "seed", "distance"))
     lines = [
-        f"| story | learned up to | asked up to | {' | '.join(COLUMNS.values())} | bag of words |",
-        "|---|---|---|" + "---|" * (len(COLUMNS) + 1),
+        f"| story | seconds | learned up to | asked up to | {' | '.join(COLUMNS.values())} | bag of words |",
+        "|---|---|---|---|" + "---|" * (len(COLUMNS) + 1),
     ]
     for story in dict.fromkeys(row["story"] for row in rows):
         own = {curve.cell: curve for curve in curves(rows, story)}
@@ -154,8 +154,17 @@ def stories() -> str:
         asked = max(curve.distances[-1] for curve in own.values())
         told = " | ".join(_of(own, cell, _recalled) for cell in COLUMNS)
         bag = _of(own, "bag", lambda curve: f"{curve.mean[0]:.0%} at {curve.distances[0]}")
-        lines.append(f"| {story} | {int(trained):,} | {asked:,} | {told} | {bag} |")
+        budget = next(
+            float(row["budget_seconds"]) for row in rows if (row["story"], row["cell"]) == (story, "lstm")
+        )
+        lines.append(f"| {story} | {budget:g} | {int(trained):,} | {asked:,} | {told} | {bag} |")
     return "\n".join(lines)
+
+
+def _of_one_budget(rows: list[Row]) -> list[Row]:
+    """Those cells of a story that had as many seconds as its LSTM, in its newest rows; a bag of words has none."""
+    budgets = {row["story"]: row["budget_seconds"] for row in rows if row["cell"] == "lstm"}
+    return [row for row in rows if row["cell"] == "bag" or row["budget_seconds"] == budgets[row["story"]]]
 
 
 def _of(own: dict[str, Curve], cell: str, say: Callable[[Curve], str]) -> str:
