@@ -1,4 +1,4 @@
-"""README's tables of memory, from the newest rows of results/*.csv: `python -m benchmarks.memory readme`."""
+"""README's tables of memory and its picture, from the newest rows of results: `python -m benchmarks.memory readme`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any
 from benchmarks.memory.opening import opening
 from benchmarks.memory.stories import CELLS, CLAIMS, Claim
 from benchmarks.readme import README, between_marks
-from storyline.stories.picture import Curve, curves
+from benchmarks.record import ROOT
+from storyline.memory.figures import to_png
+from storyline.stories.picture import Curve, curves, recall_picture
 
+PICTURES = ROOT / "docs" / "pictures"
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, str]
 # What a cell of the stories' table is called.
@@ -32,6 +35,8 @@ def add_to(commands: Any) -> None:
 
 
 def run(_: argparse.Namespace) -> int:
+    told = _of_one_budget(rows_of("stories", "story", "cell", "seed", "distance"))
+    to_png(recall_picture(told, "party"), str(PICTURES / "party.png"))
     README.write_text(with_blocks(README.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
