@@ -47,3 +47,13 @@ def test_the_quick_set_is_what_is_claimed() -> None:
     assert names == {"party", "router", "john-he", "breakfast", "but-then", "chase", "books", "parity"}
     for claim in stories.CLAIMS:
         assert claim.distance in stories.planned(stories.name_of(claim.story))[1]
+
+
+def test_a_story_has_the_budget_of_its_rows() -> None:
+    budgets = {
+        run.key[0]: run.learning.seconds
+        for run in stories.listed(["party", "router"], ["lstm"], 1, examples=1)
+    }
+    assert budgets == {"party": 80.0, "party-2-facts": 240.0, "router": 300.0}
+    again = stories.listed(["router"], ["lstm"], 1, 7.0, examples=1)
+    assert {run.learning.seconds for run in again} == {7.0}
