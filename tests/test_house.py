@@ -22,10 +22,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": set(),
     "artifact": set(),
     "training": {"data", "artifact"},
-    "tasks": {"layers", "data", "training", "artifact"},
+    "search": {"layers"},
+    "tasks": {"layers", "data", "training", "artifact", "search"},
     "stories": {"layers", "training", "memory"},
     "cli": {"cells", "kernels", "layers", "memory", "capabilities", "data", "artifact", "training", "tasks"}
-    | {"stories"},
+    | {"stories", "search"},
     "__init__": {"layers", "memory", "tasks"},
     "__main__": {"cli"},
 }
