@@ -40,7 +40,8 @@ def smoothed_loss(
     Source: Szegedy et al. 2016, section 7 (label smoothing with the uniform distribution); the value and the
     gradients are those of functional.cross_entropy(inputs @ weight.T + bias, targets, label_smoothing=e), which
     keeps three copies of (tokens, classes). Here a block of rows is scored, and its gradients are taken, before the
-    next (as Hsu et al. 2024, "Liger Kernel", do on GPUs): memory grows with size, not with classes. Differentiable once.
+    next (as Hsu et al. 2024, "Liger Kernel", do on GPUs), so that memory grows with size, not with classes.
+    Differentiable once.
     """
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing is {label_smoothing}; it must be at least 0 and below 1")
@@ -50,7 +51,7 @@ def smoothed_loss(
     if torch.is_autocast_enabled(inputs.device.type):
         kind = torch.get_autocast_dtype(inputs.device.type)
         inputs, weight = inputs.to(kind), weight.to(kind)
-    loss: Tensor = _SmoothedLoss.apply(inputs, weight, bias, targets, label_smoothing)
+    loss: Tensor = _SmoothedLoss.apply(inputs, weight, bias, targets, label_smoothing)  # type: ignore[no-untyped-call]
     return loss
 
 
