@@ -15,6 +15,7 @@ from storyline.data.encoders import (
     PairEncoder,
     TextEncoder,
     WordEncoder,
+    copy_unknown,
     text_encoder,
 )
 from storyline.data.order import ragged_order, split_validation
@@ -66,6 +67,7 @@ __all__ = [
     "WordEncoder",
     "aligned_pairs",
     "collate",
+    "copy_unknown",
     "filled_pairs",
     "labels",
     "lines_table",
