@@ -28,12 +28,18 @@ _LATE = {
     "Batch": "storyline.data.batches",
     "collate": "storyline.data.batches",
     "stream_chunks": "storyline.data.batches",
+    "learn_word_vectors": "storyline.data.word2vec",
+    "packed": "storyline.data.vector_files",
     "ppmi_vectors": "storyline.data.vectors",
+    "read_word_vectors": "storyline.data.vector_files",
+    "word2vec_text": "storyline.data.vector_files",
 }
 
 if TYPE_CHECKING:
     from storyline.data.batches import Batch, collate, stream_chunks
+    from storyline.data.vector_files import packed, read_word_vectors, word2vec_text
     from storyline.data.vectors import ppmi_vectors
+    from storyline.data.word2vec import learn_word_vectors
 
 __all__ = [
     "Batch",
@@ -48,10 +54,13 @@ __all__ = [
     "WordEncoder",
     "collate",
     "labels",
+    "learn_word_vectors",
+    "packed",
     "ppmi_vectors",
     "ragged_order",
     "read_table",
     "read_text",
+    "read_word_vectors",
     "series",
     "split_validation",
     "stream_chunks",
@@ -59,6 +68,7 @@ __all__ = [
     "text_encoder",
     "texts",
     "token_lists",
+    "word2vec_text",
 ]
 
 
