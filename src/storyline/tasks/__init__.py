@@ -8,8 +8,9 @@ from storyline.tasks.classifier import Classifier
 from storyline.tasks.estimator import StrPath
 from storyline.tasks.language import LanguageModel
 from storyline.tasks.tagger import Tagger
+from storyline.tasks.word_vectors import WordVectors
 
-__all__ = ["Chatbot", "Classifier", "LanguageModel", "Tagger", "load"]
+__all__ = ["Chatbot", "Classifier", "LanguageModel", "Tagger", "WordVectors", "load"]
 
 _TASKS: dict[str, type[Chatbot] | type[Classifier] | type[LanguageModel] | type[Tagger]] = {
     kind.task: kind for kind in (Chatbot, Classifier, LanguageModel, Tagger)
