@@ -17,6 +17,8 @@ from storyline.layers.slstm import SLSTM
 from storyline.layers.state_perturbation import StatePerturbation
 from storyline.layers.stream import Stream
 from storyline.layers.trace import Trace
+from storyline.layers.transformer_decoder import TransformerDecoder
+from storyline.layers.transformer_encoder import TransformerEncoder
 
 __all__ = [
     "ATTENTIONS",
@@ -45,6 +47,8 @@ __all__ = [
     "TiedHead",
     "TokenEmbedding",
     "Trace",
+    "TransformerDecoder",
+    "TransformerEncoder",
     "accelerate",
     "pool",
     "restore",
