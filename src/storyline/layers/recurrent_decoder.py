@@ -26,10 +26,11 @@ class RecurrentDecoder(Decoder):
     attention: a name in `ATTENTIONS`, an `Attention`, or None: the source is seen through the first states alone, the
         "thought vector" of Sutskever et al. 2014. With attention, the output of the first layer asks, the upper layers
         read [the layer below; context] of the same token (Wu et al. 2016, section 3), and what the head reads is
-        Luong's attentional vector tanh(W [top layer; context]) (Luong et al. 2015, eq. 5). So whole targets need no
-        loop over time outside the layers.
+        W [top layer; context]. So whole targets need no loop over time outside the layers. No tanh around it: it
+        saturated in the first steps of small models, before they had learned to attend, and they never did.
     input_feeding: Luong et al. 2015, section 3.3 instead: the top layer asks, and the first one reads
-        [embedded; attentional vector of the token before], 0 at first. Training then is a loop over time.
+        [embedded; attentional vector tanh(W [top layer; context]) (eq. 5) of the token before], 0 at first. Training
+        then is a loop over time.
     feed_thought: every token is read beside the h of the encoder's last layer after its last token (Cho et al. 2014).
     gnmt: from the third layer on, what a layer reads from below is added to its output (Wu et al. 2016, section 3.1).
     bridge: "learned", "copy" or "zero", see `Bridge`.
@@ -187,7 +188,9 @@ class RecurrentDecoder(Decoder):
                 context, weights = self._look(below, shared)
         if self.combine is not None:
             assert context is not None
-            below = torch.tanh(self.combine(torch.cat([below, context], dim=-1)))
+            below = self.combine(torch.cat([below, context], dim=-1))
+            if self.input_feeding:
+                below = torch.tanh(below)
         return Decoded(below, weights), after
 
     def _look(self, query: Tensor, shared: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:

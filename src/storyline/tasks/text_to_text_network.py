@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +23,9 @@ class SourceToTarget(nn.Module):
 
     The target is foretold token by token: what the decoder reads is the target behind `<end>`, which is also what
     must follow its last token.
+
+    scale  what embedded tokens are multiplied by before they are read (Vaswani et al. 2017, section 3.4): without it
+           the signals of a stack of recurrent layers begin so small that it learns to attend late, or never
     """
 
     def __init__(
@@ -29,10 +35,13 @@ class SourceToTarget(nn.Module):
         encoder: Encoder,
         decoder: Decoder,
         head: LinearHead | TiedHead,
+        *,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.source, self.target = source, target
         self.encoder, self.decoder, self.head = encoder, decoder, head
+        self.scale = scale
 
     @property
     def attends(self) -> bool:
@@ -41,11 +50,16 @@ class SourceToTarget(nn.Module):
 
     def encode(self, ids: Tensor, lengths: Tensor) -> Encoded:
         """Read sources: ids (batch, source) int64 of `lengths` (batch,) tokens."""
-        return self.encoder(self.source(ids), lengths)
+        encoded: Encoded = self.encoder(self.scale * self.source(ids), lengths)
+        return encoded
 
-    def forward(self, source: Tensor, source_lengths: Tensor, target: Tensor, target_lengths: Tensor) -> Decoded:
-        """Teacher forcing: source (batch, source), target (batch, time), as the decoder reads it -> what the head reads."""
-        return self.decoder(self.target(target), self.encode(source, source_lengths), target_lengths)
+    def forward(
+        self, source: Tensor, source_lengths: Tensor, target: Tensor, target_lengths: Tensor
+    ) -> Decoded:
+        """Teacher forcing: source (batch, source), target (batch, time), as the decoder reads it -> for the head."""
+        return self.decoder(
+            self.scale * self.target(target), self.encode(source, source_lengths), target_lengths
+        )
 
     def loss(self, batch: PairBatch, read: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross entropy in nats of what the batch is to say, where the decoder reads `read` (batch, time)."""
@@ -59,13 +73,11 @@ class SourceToTarget(nn.Module):
 
     def step(self, tokens: Tensor, state: DecodingState) -> tuple[Tensor, Tensor | None, DecodingState]:
         """One token of each hypothesis (rows,) -> scores of the next (rows, vocabulary), attention, new state."""
-        decoded, state = self.decoder.step(self.target(tokens), state)
+        decoded, state = self.decoder.step(self.scale * self.target(tokens), state)
         return self.head(decoded.output), decoded.attention, state
 
 
-def new_text_to_text_network(
-    settings: TextToTextSettings, vocabularies: PairEncoder
-) -> SourceToTarget:
+def new_text_to_text_network(settings: TextToTextSettings, vocabularies: PairEncoder) -> SourceToTarget:
     """The network that resolved settings ask for, with its initial weights; draws from torch's generator."""
     target = vocabularies.target
     target_embedding = _embedding(settings, target)
@@ -82,7 +94,9 @@ def new_text_to_text_network(
     with torch.no_grad():
         bias = head.linear.bias if isinstance(head, LinearHead) else head.bias
         bias.copy_((counts / counts.sum()).log())
-    return SourceToTarget(source_embedding, target_embedding, encoder, decoder, head)
+    # A tied embedding is as small as a head wants it; Transformers make up for that by themselves.
+    scale = 1.0 if settings.core == "transformer" else math.sqrt(size)
+    return SourceToTarget(source_embedding, target_embedding, encoder, decoder, head, scale=scale)
 
 
 def _embedding(settings: TextToTextSettings, encoder: TextEncoder) -> TokenEmbedding:
@@ -100,7 +114,7 @@ def _embedding(settings: TextToTextSettings, encoder: TextEncoder) -> TokenEmbed
 
 def _recurrent(settings: TextToTextSettings, size: int) -> tuple[Encoder, Decoder]:
     assert settings.remember != "auto"
-    shared = {
+    shared: dict[str, Any] = {
         "core": settings.core,
         "num_layers": settings.num_layers,
         "gnmt": settings.gnmt,
@@ -124,11 +138,11 @@ def _recurrent(settings: TextToTextSettings, size: int) -> tuple[Encoder, Decode
 
 def _transformer(settings: TextToTextSettings, size: int) -> tuple[Encoder, Decoder]:
     assert settings.feedforward_size != "auto"
-    shared = {
+    shared: dict[str, Any] = {
         "num_layers": settings.num_layers,
         "num_heads": settings.num_heads,
         "feedforward_size": settings.feedforward_size,
         "dropout": settings.dropout,
     }
     encoder = TransformerEncoder(size, settings.hidden_size, **shared)
-    return encoder, TransformerDecoder(size, settings.hidden_size, **shared)
+    return encoder, TransformerDecoder(size, encoder.output_size, settings.hidden_size, **shared)
