@@ -78,6 +78,10 @@ def read_training(run: Run) -> tuple[Examples, dict[str, Any]]:
         # A plain text has one column, whatever that of the training file is called.
         columns = run.columns | ({"text": "text"} if is_plain(source) else {})
         extra["unlabelled"] = read_examples(replace(run, columns=columns), source, targets=False).inputs
+    if "vectors" in run.files:
+        from storyline.tasks import WordVectors
+
+        extra["vectors"] = WordVectors.load(run.files["vectors"])
     return examples, extra
 
 

@@ -41,7 +41,7 @@ def refuse_conflicts(run: Run) -> None:
     if run.task == "classify":
         if reads_series(run):
             series = "series" if "series" in run.columns else "channels"
-            for name in ("text", "level", "unlabelled"):
+            for name in ("text", "level", "unlabelled", "vectors"):
                 if name in run.columns or name in run.settings or name in run.files:
                     raise ValueError(
                         f"--{name} is for texts, and --{series} reads series of numbers; leave one of the two out"

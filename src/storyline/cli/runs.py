@@ -20,8 +20,8 @@ UNFINISHED = "unfinished.json"  # there while a run is not finished; the model i
 class Run:
     """What `storyline train` was asked to do.
 
-    `files` maps a role (train, validation, unlabelled) to a path or URI, `checksums` the same role to the sha256 of
-    a local file; `columns` are the names the parser needs; `settings` the estimator's arguments.
+    `files` maps a role (train, validation, unlabelled, vectors) to a path or URI, `checksums` the same role to the
+    sha256 of a local file; `columns` are the names the parser needs; `settings` the estimator's arguments.
     """
 
     task: str

@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any
 
 _TEXTS = frozenset(
-    ("text", "label", "series", "order", "separator", "tokens", "tags", "validation", "unlabelled", "out")
+    (
+        "text",
+        "label",
+        "series",
+        "order",
+        "separator",
+        "tokens",
+        "tags",
+        "validation",
+        "unlabelled",
+        "vectors",
+        "out",
+    )
 )
 
 

@@ -55,6 +55,17 @@ def print_constant(console: Console, estimator: Any, names: Sequence[str]) -> No
             )
 
 
+def print_duplicates(console: Console, vectors: Any, source: str) -> None:
+    """Lines of a file of word vectors that were not used, because their word had come before."""
+    if vectors.duplicates_:
+        console.print(
+            f"note: {vectors.duplicates_:,} lines of {source} hold a word that an earlier line holds; the first counts",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
 def print_training(console: Console, estimator: Any, run: Run, out: Path) -> None:
     """The end of a training: what was reached, where it lies, what to try next."""
     print_metrics(console, f"trained {run.task}", estimator.training_summary_)

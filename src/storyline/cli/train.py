@@ -27,7 +27,7 @@ COLUMNS = {
     "language": ("text", "separator"),
     "tag": ("tokens", "tags", "separator"),
 }
-FILES = ("validation", "unlabelled")
+FILES = ("validation", "unlabelled", "vectors")
 
 File = Annotated[str, typer.Argument(help="The training data: a path or URI, .gz too.", show_default=False)]
 Out = Annotated[Path | None, typer.Option("--out", help="The model folder to write.", show_default=False)]
@@ -38,6 +38,12 @@ Assign = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model that --out already holds.")]
 Validation = Annotated[
     str | None, typer.Option("--validation", help="A file to validate on; else part of the data.")
+]
+Vectors = Annotated[
+    str | None,
+    typer.Option(
+        "--vectors", help="Word vectors to start from: a text file of word2vec, GloVe or fastText, .gz too."
+    ),
 ]
 Separator = Annotated[
     str | None, typer.Option(help="What parts the fields of a .csv or .tsv.", show_default=", or a tab")
@@ -103,6 +109,7 @@ def classify(
     unlabelled: Annotated[
         str | None, typer.Option(help="A file of text without labels, to learn word vectors from.")
     ] = None,
+    vectors: Vectors = None,
     level: Annotated[str | None, typer.Option(help="word, char or subword.", show_default="word")] = None,
     bidirectional: Annotated[bool | None, typer.Option("--bidirectional/--one-way")] = None,
     core: Core = None,
@@ -130,6 +137,7 @@ def language(
     text: Annotated[str | None, typer.Option(help="Column of the text, if the file is a table.")] = None,
     separator: Separator = None,
     validation: Validation = None,
+    vectors: Vectors = None,
     level: Annotated[str | None, typer.Option(help="char, word or subword.", show_default="char")] = None,
     core: Core = None,
     hidden_size: HiddenSize = None,
@@ -159,6 +167,7 @@ def tag(
     tags: Annotated[str | None, typer.Option(help="Column with a list of tags.", show_default="tags")] = None,
     separator: Separator = None,
     validation: Validation = None,
+    vectors: Vectors = None,
     core: Core = None,
     hidden_size: HiddenSize = None,
     num_layers: NumLayers = None,

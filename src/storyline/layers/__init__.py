@@ -14,6 +14,7 @@ from storyline.layers.recurrent_encoder import RecurrentEncoder
 from storyline.layers.rnn import GRU, LSTM, RNN
 from storyline.layers.sharpening import sharpen
 from storyline.layers.slstm import SLSTM
+from storyline.layers.smoothed_loss import smoothed_loss
 from storyline.layers.state_perturbation import StatePerturbation
 from storyline.layers.stream import Stream
 from storyline.layers.trace import Trace
@@ -53,4 +54,5 @@ __all__ = [
     "pool",
     "restore",
     "sharpen",
+    "smoothed_loss",
 ]

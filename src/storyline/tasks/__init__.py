@@ -8,8 +8,9 @@ from storyline.tasks.estimator import StrPath
 from storyline.tasks.language import LanguageModel
 from storyline.tasks.tagger import Tagger
 from storyline.tasks.translator import Translator
+from storyline.tasks.word_vectors import WordVectors
 
-__all__ = ["Classifier", "LanguageModel", "Tagger", "Translator", "load"]
+__all__ = ["Classifier", "LanguageModel", "Tagger", "Translator", "WordVectors", "load"]
 
 Estimator = Classifier | LanguageModel | Tagger | Translator
 _TASKS: dict[str, type[Estimator]] = {

@@ -22,6 +22,7 @@ from storyline.layers import (
 )
 from storyline.tasks.estimator import recurrent
 from storyline.tasks.settings import LanguageModelSettings
+from storyline.tasks.starting_vectors import StartingVectors, embedding_arguments
 
 Carry = dict[str, Tensor]
 # Adaptive softmax: the most frequent words, and ranges of rarer ones (Grave et al. 2017).
@@ -85,11 +86,11 @@ class NextToken(nn.Module):
 
 
 def new_language_network(
-    settings: LanguageModelSettings, encoder: TextEncoder, vectors: Tensor | None
+    settings: LanguageModelSettings, encoder: TextEncoder, start: StartingVectors | None
 ) -> NextToken:
     """The network that resolved settings ask for, with its initial weights; draws from torch's generator.
 
-    vectors  (tokens, embedding_size): where the token vectors start, None: at random
+    start  where the vectors of the tokens start, None: at random
     """
     assert settings.embedding_size != "auto"
     embedding = TokenEmbedding(
@@ -97,7 +98,7 @@ def new_language_network(
         settings.embedding_size,
         unknown_id=encoder.unknown_id,
         pad_id=encoder.pad_id,
-        vectors=vectors,
+        **embedding_arguments(start, encoder.size, freeze=settings.freeze_vectors),
     )
     layer = recurrent(settings, settings.embedding_size, bidirectional=False, dropout=settings.dropout)
     return NextToken(

@@ -57,9 +57,9 @@ class SourceToTarget(nn.Module):
         self, source: Tensor, source_lengths: Tensor, target: Tensor, target_lengths: Tensor
     ) -> Decoded:
         """Teacher forcing: source (batch, source), target (batch, time), as the decoder reads it -> for the head."""
-        return self.decoder(
-            self.scale * self.target(target), self.encode(source, source_lengths), target_lengths
-        )
+        encoded = self.encode(source, source_lengths)
+        decoded: Decoded = self.decoder(self.scale * self.target(target), encoded, target_lengths)
+        return decoded
 
     def loss(self, batch: PairBatch, read: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross entropy in nats of what the batch is to say, where the decoder reads `read` (batch, time)."""
