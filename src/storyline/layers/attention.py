@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from storyline.layers.additive_scores import additive_scores
 from storyline.layers.decoding import Encoded
 
 # A source as attention reads it: what was computed of it once, a tensor a name, a row a sentence.
@@ -117,8 +118,7 @@ class AdditiveAttention(ScoredAttention):
         return {"keys": self.of_source(values)}
 
     def _scores(self, query: Tensor, source: Source) -> Tensor:
-        sums = self.of_query(query).unsqueeze(2) + source["keys"].unsqueeze(1)
-        return torch.tanh(sums) @ self.score
+        return additive_scores(self.of_query(query), source["keys"], self.score)
 
 
 @final

@@ -104,6 +104,9 @@ class RecurrentDecoder(Decoder):
         dropped = [self._core(layer).dropped_weights() for layer in range(len(self.cores))]
         if not self.input_feeding:
             return self._read(embedded, self._states(rows), shared, lengths, dropped)[0]
+        if lengths is not None:
+            beyond = torch.arange(embedded.shape[1], device=embedded.device) >= lengths.unsqueeze(1)
+            embedded = embedded.masked_fill(beyond.unsqueeze(-1), 0)
         states, fed, parts = self._states(rows), rows["fed"].unsqueeze(1), []
         for token in embedded.unbind(1):
             decoded, states = self._read(
