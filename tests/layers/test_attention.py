@@ -201,7 +201,7 @@ def test_additive_scores_by_parts_are_the_plain_ones() -> None:
         scale = float(true.abs().max())
         error = float((fast - true).abs().max()) / scale
         assert error <= 4 * float((plain - true).abs().max()) / scale + 1e-7
-    small = [each[..., :2].clone().requires_grad_() for each in exact]
+    small = [each[..., :2].narrow(0, 0, 2).clone().requires_grad_() for each in exact]
     assert torch.autograd.gradcheck(additive_scores, small)
     assert torch.autograd.gradgradcheck(additive_scores, small)
 
@@ -221,7 +221,7 @@ def test_errors_name_what_does_not_fit() -> None:
         new_attention("dot", 4, 6)
     with pytest.raises(ValueError, match="window is 0"):
         LocalAttention(4, 6, window=0)
-    with pytest.raises(ValueError, match="num_heads is 3; .* divides query_size=4"):
+    with pytest.raises(ValueError, match=r"num_heads is 3; .* divides query_size=4"):
         MultiHeadAttention(4, 6, num_heads=3)
     attention = new_attention("general", 4, 6)
     with pytest.raises(ValueError, match="5 channels; this attention reads source_size=6"):

@@ -72,6 +72,7 @@ def test_is_the_papers_equations(feeding: bool) -> None:
 
         for time in range(TIME):
             x = torch.cat([target[row, time], vector]) if feeding else target[row, time]
+            below = x
             for layer, cell in enumerate(cells):
                 states[layer] = cell(x, states[layer])
                 read = states[layer][0] + below if layer == 2 else states[layer][0]
@@ -203,7 +204,7 @@ def test_need_weights_false_gives_the_same_output() -> None:
 def test_errors_name_the_argument() -> None:
     with pytest.raises(ValueError, match="attention is 'self'; it must be one of"):
         build(attention="self")
-    with pytest.raises(ValueError, match="input_feeding=True .* attention is None; name an attention"):
+    with pytest.raises(ValueError, match=r"input_feeding=True .* attention is None; name an attention"):
         build(input_feeding=True)
     with pytest.raises(ValueError, match="take weight_dropout"):
         build(attention="dot", input_feeding=True, recurrent_dropout=0.1)

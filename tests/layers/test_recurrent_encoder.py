@@ -106,7 +106,7 @@ def test_errors_name_the_argument() -> None:
         build(core="lstn")
     with pytest.raises(ValueError, match="num_layers is 1 and must be 2 or more"):
         build(gnmt=True)
-    with pytest.raises(ValueError, match="weight_dropout is 1.0; it must be a probability below 1"):
+    with pytest.raises(ValueError, match=r"weight_dropout is 1\.0; it must be a probability below 1"):
         build(weight_dropout=1.0)
     with pytest.raises(ValueError, match=r"lengths\[1\] is 9, but input has only 6 steps"):
         build()(sources(), torch.tensor([1, 9, 2]))

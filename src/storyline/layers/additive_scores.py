@@ -1,7 +1,7 @@
 """The scores of additive attention, without a tensor of (batch, queries, source, size).
 
-That tensor would be the largest of a model's training step: of 128 pairs of 15 tokens 30 MB at size 256, kept for the way
-back, and of 32 pairs of a text of 300 tokens and a summary of 20 nearly 200 MB.
+That tensor would be the largest of a model's training step: of 128 pairs of 15 tokens 30 MB at size 256, kept for the
+way back, and of 32 pairs of a text of 300 tokens and a summary of 20 nearly 200 MB.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from storyline.kernels.transforms import why_no_kernel
 
 
 def additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
-    """score = v' tanh(q + k) for each query q and key k of a sentence (Bahdanau et al. 2015, appendix A.1.2).
+    """Scores v' tanh(q + k) for each query q and key k of a sentence (Bahdanau et al. 2015, appendix A.1.2).
 
     query (batch, queries, size), keys (batch, source, size), vector v (size,) -> (batch, queries, source).
     On the CPU query by query, each computed once more on the way back: a (batch, source, size) stays in the cache.
@@ -67,7 +67,7 @@ class _Scores(torch.autograd.Function):
 
 
 def _tanh_of_sum(asked: Tensor, keys: Tensor, room: Tensor) -> None:
-    """room = tanh(asked + keys), as 2 sigma(2 x) - 1: torch's sigmoid takes a quarter of the time of its tanh."""
+    """Write tanh(asked + keys) to `room`, as 2 sigma(2 x) - 1: torch's sigmoid takes a quarter of tanh's time."""
     torch.add(keys, asked.unsqueeze(1), out=room)
     room.mul_(2).sigmoid_().mul_(2).sub_(1)
 
