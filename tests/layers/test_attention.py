@@ -12,19 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from storyline.layers.additive_scores import additive_scores, plain_scores
-from storyline.layers.attention import (
-    ATTENTIONS,
-    Attention,
-    LocalAttention,
-    MultiHeadAttention,
-    new_attention,
-)
+from storyline.layers.attention import Attention, LocalAttention, MultiHeadAttention
+from storyline.layers.attentions import ATTENTIONS, new_attention
 from storyline.layers.decoding import Encoded
 
 Array = NDArray[np.float64]
 Parameters = dict[str, Array]
 BATCH, QUERIES, SOURCE, QUERY_SIZE, SOURCE_SIZE = 3, 2, 5, 4, 6
 LENGTHS = torch.tensor([3, 5, 1])
+# What coverage attention is told: what was given to each token before.
+COVERED = torch.rand(BATCH, QUERIES, SOURCE, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
 
 names = pytest.mark.parametrize("name", list(ATTENTIONS))
 
@@ -52,8 +49,15 @@ def softmax(scores: Array) -> Array:
     return powers / powers.sum()
 
 
-def scores_of(name: str, w: Parameters, s: Array, H: Array) -> Array:
-    """The score of a query s and each token of a sentence, H (source, size)."""
+def scores_of(name: str, w: Parameters, s: Array, H: Array, c: Array) -> Array:
+    """The score of a query s and each token of a sentence, H (source, size), which c was given before."""
+    if name == "coverage":
+        asked = w["of_query.weight"] @ s + w["of_query.bias"]
+        sums = [
+            asked + w["of_source.weight"] @ h + w["of_coverage"] * given
+            for h, given in zip(H, c, strict=True)
+        ]
+        return np.array([w["score"] @ np.tanh(each) for each in sums])
     if name == "additive":
         return np.array(
             [w["score"] @ np.tanh(w["of_query.weight"] @ s + w["of_source.weight"] @ h) for h in H]
@@ -67,7 +71,7 @@ def local(w: Parameters, s: Array, H: Array, window: int = 1) -> Array:
     p = len(H) / (1 + np.exp(-w["position.weight"][0] @ np.tanh(w["of_query.weight"] @ s)))
     inside = [place for place in range(len(H)) if p - window <= place <= p + window]
     weights = np.zeros(len(H))
-    weights[inside] = softmax(scores_of("general", w, s, H)[inside])
+    weights[inside] = softmax(scores_of("general", w, s, H, H[:, 0])[inside])
     return weights * np.exp(-((np.arange(len(H)) - p) ** 2) / (2 * (window / 2) ** 2))
 
 
@@ -91,7 +95,11 @@ def transcribed(name: str, w: Parameters, query: Array, output: Array) -> tuple[
             if name == "multihead":
                 context[b, q], weights[b, q, :length] = heads(w, s, H)
                 continue
-            row = local(w, s, H) if name == "local" else softmax(scores_of(name, w, s, H))
+            row = (
+                local(w, s, H)
+                if name == "local"
+                else softmax(scores_of(name, w, s, H, COVERED.numpy()[b, q, :length]))
+            )
             context[b, q], weights[b, q, :length] = row @ H, row
     return context, weights
 
@@ -101,9 +109,8 @@ def parameters_of(attention: Attention) -> Parameters:
 
 
 def look(attention: Attention, query: Tensor, output: Tensor, **more: Any) -> tuple[Tensor, Tensor | None]:
-    result: tuple[Tensor, Tensor | None] = attention(
-        query, attention.prepare(Encoded(output, LENGTHS)), **more
-    )
+    source = {**attention.prepare(Encoded(output, LENGTHS)), "coverage": COVERED}
+    result: tuple[Tensor, Tensor | None] = attention(query, source, **more)
     return result
 
 
@@ -169,7 +176,7 @@ def test_a_row_gives_what_it_gives_alone(name: str) -> None:
     assert weights is not None
     for row, length in enumerate(LENGTHS.tolist()):
         source = attention.prepare(Encoded(output[row : row + 1, :length], LENGTHS[row : row + 1]))
-        alone = attention(query[row : row + 1], source)
+        alone = attention(query[row : row + 1], {**source, "coverage": COVERED[row : row + 1, :, :length]})
         torch.testing.assert_close(alone[0][0], context[row], rtol=0, atol=1e-14)
         torch.testing.assert_close(alone[1][0], weights[row, :, :length], rtol=0, atol=1e-14)
 
@@ -181,6 +188,14 @@ def test_heads_give_the_same_context_without_weights() -> None:
     context, weights = look(attention, query, output, need_weights=False)
     assert weights is None
     torch.testing.assert_close(context, wanted, rtol=0, atol=1e-14)
+
+
+def test_coverage_starts_from_nothing() -> None:
+    attention = build("coverage")
+    query, output = draw(attention)
+    source = attention.prepare(Encoded(output, LENGTHS))
+    wanted = attention(query, {**source, "coverage": torch.zeros_like(COVERED)})
+    torch.testing.assert_close(attention(query, source), wanted)
 
 
 def test_additive_scores_by_parts_are_the_plain_ones() -> None:

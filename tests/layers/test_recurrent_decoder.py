@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from storyline.layers.attention import ATTENTIONS
+from storyline.layers.attentions import ATTENTIONS
+from storyline.layers.copying import coverage
 from storyline.layers.decoding import DecodingState, Encoded
 from storyline.layers.recurrent_core import CORES
 from storyline.layers.recurrent_decoder import RecurrentDecoder
@@ -131,6 +132,20 @@ def test_steps_are_the_whole_for_every_attention(attention: str | None, form: st
     encoder, decoder = build(attention=attention, **FORMS[form])
     source, target = draw()
     assert_steps_are_the_whole(decoder, encoder(source, LENGTHS), target)
+
+
+def test_coverage_attention_sees_what_was_taken_before() -> None:
+    encoder, decoder = build(attention="coverage")
+    source, target = draw()
+    encoded = encoder(source, LENGTHS)
+    decoded = decoder(target, encoded)
+    first = {name: state[:1] for name, state in decoder.bridge(encoded).items()}
+    query, _ = decoder.cores[0](target, first)
+    told = {**decoder.attention.prepare(encoded), "coverage": coverage(decoded.attention)}
+    torch.testing.assert_close(decoder.attention(query, told)[1], decoded.attention)
+    assert not torch.allclose(
+        decoder.attention(query, decoder.attention.prepare(encoded))[1], decoded.attention
+    )
 
 
 def test_sentences_may_leave_between_steps() -> None:

@@ -236,21 +236,3 @@ class MultiHeadAttention(Attention):
     def _heads(self, vectors: Tensor) -> Tensor:
         """(batch, any, query_size) -> (batch, heads, any, size of a head)."""
         return vectors.view(*vectors.shape[:2], self.num_heads, -1).transpose(1, 2)
-
-
-ATTENTIONS: dict[str, type[Attention]] = {
-    "additive": AdditiveAttention,
-    "dot": DotAttention,
-    "general": GeneralAttention,
-    "local": LocalAttention,
-    "multihead": MultiHeadAttention,
-}
-
-
-def new_attention(name: str, query_size: int, source_size: int) -> Attention:
-    """The attention of this name in `ATTENTIONS`. Raises ValueError where there is none."""
-    if name not in ATTENTIONS:
-        raise ValueError(
-            f"attention is {name!r}; it must be one of {', '.join(map(repr, ATTENTIONS))}, or None"
-        )
-    return ATTENTIONS[name](query_size, source_size)

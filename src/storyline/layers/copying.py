@@ -81,7 +81,7 @@ class CopyingHead(nn.Module):
         source_ids: Tensor,
         size: int | None = None,
     ) -> Tensor:
-        """Logarithms ln P: (..., size), the vocabulary first, then the extended ids; -inf for ids that the source lacks.
+        """Logarithms ln P: (..., size), the vocabulary first, then extended ids; -inf for ids that the source lacks.
 
         size: None: up to the largest id of source_ids. Raises ValueError where it has no room for an id.
         """
