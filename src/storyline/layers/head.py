@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from storyline.layers.embedding import TokenEmbedding
+from storyline.layers.linear_cross_entropy import linear_cross_entropy
 
 
 class Head(nn.Module, ABC):
@@ -47,6 +48,12 @@ class LinearHead(Head):
         scores: Tensor = self.linear(self.dropout(inputs))
         return scores
 
+    def loss(self, inputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy in nats: inputs (..., input_size), targets (...) int64 -> scalar."""
+        flat = self.dropout(inputs).flatten(0, -2)
+        weight, bias = self.linear.weight, self.linear.bias
+        return linear_cross_entropy(flat, weight, bias, targets.flatten(), label_smoothing=label_smoothing)
+
 
 class TiedHead(Head):
     """A linear head whose weight is that of an embedding: half the parameters of a language model, or fewer.
@@ -73,6 +80,14 @@ class TiedHead(Head):
         """Scores (..., classes) of inputs (..., input_size)."""
         (embedding,) = self._embedding
         return functional.linear(self._projected(inputs), embedding.weight, self.bias)
+
+    def loss(self, inputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy in nats: inputs (..., input_size), targets (...) int64 -> scalar."""
+        (embedding,) = self._embedding
+        flat, weight = self._projected(inputs).flatten(0, -2), embedding.weight
+        return linear_cross_entropy(
+            flat, weight, self.bias, targets.flatten(), label_smoothing=label_smoothing
+        )
 
     def _projected(self, inputs: Tensor) -> Tensor:
         projected: Tensor = self.projection(self.dropout(inputs))
