@@ -1,8 +1,10 @@
 """Layers, tensor in, tensor out: recurrent stacks, embeddings, pooling, heads."""
 
 from storyline.layers.accelerate import Acceleration, Swap, accelerate, restore
-from storyline.layers.attention import ATTENTIONS, Attention
+from storyline.layers.attention import Attention
+from storyline.layers.attentions import ATTENTIONS
 from storyline.layers.cell_stack import CellStack
+from storyline.layers.copying import CopyingHead
 from storyline.layers.dropout import LockedDropout
 from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
 from storyline.layers.head import AdaptiveHead, Head, LinearHead, SampledHead, TiedHead
@@ -32,6 +34,7 @@ __all__ = [
     "Attention",
     "CellStack",
     "CharacterEmbedding",
+    "CopyingHead",
     "Head",
     "LinearHead",
     "LockedDropout",
