@@ -5,6 +5,7 @@ from storyline.layers.cell_stack import CellStack
 from storyline.layers.dropout import LockedDropout
 from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
 from storyline.layers.head import AdaptiveHead, Head, LinearHead, SampledHead, TiedHead
+from storyline.layers.packed import NextTokens, packed
 from storyline.layers.pooling import Pooling, pool
 from storyline.layers.probe import MemoryProbe
 from storyline.layers.recurrent import Recurrent, State
@@ -28,6 +29,7 @@ __all__ = [
     "LinearHead",
     "LockedDropout",
     "MemoryProbe",
+    "NextTokens",
     "Pooling",
     "Recurrent",
     "SampledHead",
@@ -39,6 +41,7 @@ __all__ = [
     "TokenEmbedding",
     "Trace",
     "accelerate",
+    "packed",
     "pool",
     "restore",
     "sharpen",
