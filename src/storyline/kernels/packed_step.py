@@ -1,4 +1,4 @@
-"""One step of one layer on weights that are packed once: what a recurrent decoder does at every token, many rows at once."""
+"""One step of one layer on weights that are packed once: what a recurrent decoder does at every token."""
 
 from __future__ import annotations
 

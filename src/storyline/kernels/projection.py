@@ -45,11 +45,9 @@ class Projection:
         ]
         self.columns, self.depth = weight.shape
         self._like = weight.detach().new_empty(0)
-        make = (
-            native.module.projection_float
-            if weight.dtype == torch.float32
-            else native.module.projection_double
-        )  # type: ignore[union-attr]
+        assert native.module is not None
+        single = weight.dtype == torch.float32
+        make = native.module.projection_float if single else native.module.projection_double
         self._native = make(
             self.columns, self.depth, *(0 if each is None else each.data_ptr() for each in dense)
         )
@@ -78,8 +76,8 @@ class Projection:
         rows, barred = self._rows(x), sorted({end, *forbidden})
         if x.dim() != 2 or not 0 <= barred[0] <= barred[-1] < self.columns or count < 1:
             raise ValueError(
-                f"x has shape {tuple(x.shape)}, end and forbidden columns reach from {barred[0]} to {barred[-1]}, count "
-                f"is {count}; x must be (rows, {self.depth}), columns from 0 to {self.columns - 1}, count 1 or more"
+                f"x has shape {tuple(x.shape)}, end and forbidden columns reach from {barred[0]} to {barred[-1]}, "
+                f"count is {count}; x must be (rows, {self.depth}), columns from 0 to {self.columns - 1}, count 1 or more"
             )
         count = min(count, self.columns)
         best, ending = x.new_empty(len(x), count), x.new_empty(len(x))

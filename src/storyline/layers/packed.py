@@ -45,14 +45,15 @@ def packed(module: M) -> M:
     """A module that computes what `module` does in evaluation, faster where rows are few; to be used without gradients.
 
     Its weights are those of now: pack anew where they may have changed. On the CPU, in float32 or float64, with native
-    kernels, linear maps and single steps of unidirectional recurrent layers run on packed weights, and a `LinearHead` or
-    `TiedHead` returns `NextTokens` in the place of scores. All else is shared with `module` and runs as it does there.
-    Where a row's result depended on the rows beside it, by rounding, it does no more in those parts.
+    kernels, linear maps and single steps of unidirectional recurrent layers run on packed weights, and a `LinearHead`
+    or `TiedHead` returns `NextTokens` in the place of scores. All else is shared with `module`, and runs as there.
+    What the packed parts make of a row has the same bits whatever rows are beside it.
     Raises ValueError for a module in training.
     """
     if module.training:
         raise ValueError(f"the {type(module).__name__} is in training; call eval() first")
-    return _packed(module, {})
+    same: M = _packed(module, {})
+    return same
 
 
 def _packed(module: Any, done: dict[int, nn.Module]) -> Any:
