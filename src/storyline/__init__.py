@@ -21,6 +21,7 @@ _HOME = {
     "Classifier": "storyline.tasks",
     "Tagger": "storyline.tasks",
     "LanguageModel": "storyline.tasks",
+    "Translator": "storyline.tasks",
     "load": "storyline.tasks",
     "assert_remembers": "storyline.memory",
     "diagnose": "storyline.memory",
@@ -37,6 +38,7 @@ __all__ = [
     "Classifier",
     "LanguageModel",
     "Tagger",
+    "Translator",
     "__version__",
     "accelerate",
     "assert_remembers",
@@ -50,7 +52,7 @@ __all__ = [
 if TYPE_CHECKING:
     from storyline.layers import GRU, LSTM, RNN, SLSTM, CellStack, accelerate, restore
     from storyline.memory import assert_remembers, diagnose, horizon, required_horizon
-    from storyline.tasks import Classifier, LanguageModel, Tagger, load
+    from storyline.tasks import Classifier, LanguageModel, Tagger, Translator, load
 
 
 def __getattr__(name: str) -> Any:

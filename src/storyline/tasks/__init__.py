@@ -7,15 +7,17 @@ from storyline.tasks.classifier import Classifier
 from storyline.tasks.estimator import StrPath
 from storyline.tasks.language import LanguageModel
 from storyline.tasks.tagger import Tagger
+from storyline.tasks.translator import Translator
 
-__all__ = ["Classifier", "LanguageModel", "Tagger", "load"]
+__all__ = ["Classifier", "LanguageModel", "Tagger", "Translator", "load"]
 
-_TASKS: dict[str, type[Classifier] | type[LanguageModel] | type[Tagger]] = {
-    kind.task: kind for kind in (Classifier, LanguageModel, Tagger)
+Estimator = Classifier | LanguageModel | Tagger | Translator
+_TASKS: dict[str, type[Estimator]] = {
+    kind.task: kind for kind in (Classifier, LanguageModel, Tagger, Translator)
 }
 
 
-def load(folder: StrPath) -> Classifier | LanguageModel | Tagger:
+def load(folder: StrPath) -> Estimator:
     """The estimator that `save_pretrained` wrote into `folder`, of whatever task.
 
     Raises ArtifactError where the folder is missing, truncated, altered or of another version.
