@@ -112,8 +112,9 @@ def test_greedy_is_the_likeliest_at_every_step_and_a_beam_of_one() -> None:
 
 def same(one: tuple, other: tuple) -> bool:
     return len(one) == len(other) and all(
-        torch.equal(a.tokens, b.tokens) and (a.score, a.log_probability) == (b.score, b.log_probability) and a.ended == b.ended
+        torch.equal(a.tokens, b.tokens)
         and torch.equal(a.attention, b.attention)
+        and (a.score, a.log_probability, a.ended) == (b.score, b.log_probability, b.ended)
         for a, b in zip(one, other, strict=True)
     )  # fmt: skip
 

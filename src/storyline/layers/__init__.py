@@ -8,6 +8,7 @@ from storyline.layers.copying import CopyingHead
 from storyline.layers.dropout import LockedDropout
 from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
 from storyline.layers.head import AdaptiveHead, Head, LinearHead, SampledHead, TiedHead
+from storyline.layers.packed import NextTokens, packed
 from storyline.layers.pooling import Pooling, pool
 from storyline.layers.probe import MemoryProbe
 from storyline.layers.recurrent import Recurrent, State
@@ -39,6 +40,7 @@ __all__ = [
     "LinearHead",
     "LockedDropout",
     "MemoryProbe",
+    "NextTokens",
     "Pooling",
     "Recurrent",
     "RecurrentDecoder",
@@ -54,6 +56,7 @@ __all__ = [
     "TransformerDecoder",
     "TransformerEncoder",
     "accelerate",
+    "packed",
     "pool",
     "restore",
     "sharpen",

@@ -2,6 +2,10 @@
 
 from storyline.search.beam import Beam, beam_search, greedy_search
 from storyline.search.found import Found, Hypothesis
+from storyline.search.sampling import Sampling, sample, seeded_chance
 from storyline.search.scorer import Limits, Scorer
 
-__all__ = ["Beam", "Found", "Hypothesis", "Limits", "Scorer", "beam_search", "greedy_search"]
+__all__ = [
+    "Beam", "Found", "Hypothesis", "Limits", "Sampling", "Scorer", "beam_search", "greedy_search", "sample",
+    "seeded_chance",
+]  # fmt: skip

@@ -80,6 +80,10 @@ class Ends:
         """Those of `rows`."""
         return Ends(*(each.index_select(0, rows) for each in self._parts()))
 
+    def as_column(self) -> Ends:
+        """One of each sentence: (sentences,) as (sentences, 1)."""
+        return Ends(*(each.unsqueeze(1) for each in self._parts()))
+
     def put(self, rows: Tensor, values: Ends) -> None:
         """Write `values` into `rows`."""
         for to, each in zip(self._parts(), values._parts(), strict=True):
