@@ -14,6 +14,7 @@ from storyline.layers.slstm import SLSTM
 from storyline.layers.state_perturbation import StatePerturbation
 from storyline.layers.stream import Stream
 from storyline.layers.trace import Trace
+from storyline.layers.transformer import Transformer
 from storyline.layers.transformer_decoder import TransformerDecoder
 from storyline.layers.transformer_encoder import TransformerEncoder
 
@@ -40,6 +41,7 @@ __all__ = [
     "TiedHead",
     "TokenEmbedding",
     "Trace",
+    "Transformer",
     "TransformerDecoder",
     "TransformerEncoder",
     "accelerate",
