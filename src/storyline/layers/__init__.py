@@ -21,6 +21,7 @@ from storyline.layers.smoothed_loss import smoothed_loss
 from storyline.layers.state_perturbation import StatePerturbation
 from storyline.layers.stream import Stream
 from storyline.layers.trace import Trace
+from storyline.layers.transformer import Transformer
 from storyline.layers.transformer_decoder import TransformerDecoder
 from storyline.layers.transformer_encoder import TransformerEncoder
 
@@ -53,6 +54,7 @@ __all__ = [
     "TiedHead",
     "TokenEmbedding",
     "Trace",
+    "Transformer",
     "TransformerDecoder",
     "TransformerEncoder",
     "accelerate",
