@@ -57,7 +57,7 @@ def score(translations: list[str], references: list[str]) -> TranslationScores:
 
 
 def signature() -> str:
-    """sacreBLEU's signature of the BLEU that `score` computes, without its bootstrap."""
+    """The signature, by sacreBLEU, of the BLEU that `score` computes, without its bootstrap."""
     bleu = BLEU()
     bleu.corpus_score(["."], [["."]])
     return str(bleu.get_signature())

@@ -28,10 +28,14 @@ class Links:
 
     def __init__(self, sources: Sentences, targets: Sentences) -> None:
         if len(sources) != len(targets):
-            raise ValueError(f"{len(sources)} sources came with {len(targets)} targets; give one target a source")
+            raise ValueError(
+                f"{len(sources)} sources came with {len(targets)} targets; give one target a source"
+            )
         self.sources = _numbered([[NULL], *sources])
         self.targets = _numbered(targets)
-        self.shapes = [(len(source) + 1, len(target)) for source, target in zip(sources, targets, strict=True)]
+        self.shapes = [
+            (len(source) + 1, len(target)) for source, target in zip(sources, targets, strict=True)
+        ]
         givens, mades = [], []
         for source, target in zip(sources, targets, strict=True):
             given = [self.sources[word] for word in (NULL, *source)]
@@ -158,7 +162,7 @@ def _distances(places: int) -> np.ndarray:
 
 
 def _groups(shapes: Sequence[tuple[int, int]]) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
-    """Pairs of the same lengths: (their numbers, their first links, source length with the empty word, target words)."""
+    """Pairs of the same lengths: (their numbers, their first links, source words with the empty one, target words)."""
     sizes = np.array(shapes)
     starts = np.concatenate([[0], np.cumsum(sizes.prod(1))[:-1]])
     kinds, which = np.unique(sizes, axis=0, return_inverse=True)
@@ -168,7 +172,9 @@ def _groups(shapes: Sequence[tuple[int, int]]) -> Iterator[tuple[np.ndarray, np.
 
 
 def _numbered(sentences: Sentences) -> dict[str, int]:
-    return {word: number for number, word in enumerate(sorted({word for words in sentences for word in words}))}
+    return {
+        word: number for number, word in enumerate(sorted({word for words in sentences for word in words}))
+    }
 
 
 def symmetrised(forward: np.ndarray, backward: np.ndarray) -> set[tuple[int, int]]:
