@@ -39,6 +39,11 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "official: 12,544 sentences train, 2,001 dev; results are on dev",
         "https://github.com/UniversalDependencies/UD_English-EWT",
     ),
+    "multi30k": (
+        "Multi30k (Elliott et al. 2016), English and German",
+        "official: 29,000 train, 1,014 validation, 1,000 test (2016, Flickr)",
+        "https://github.com/multi30k/dataset, data/task1/raw/{train,val,test_2016_flickr}.{en,de}.gz",
+    ),
     "tiny_shakespeare": (
         "tiny_shakespeare (Karpathy)",
         "first 90 % of the characters train, last 10 % validation",
