@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storyline import artifact
+from storyline.tasks.chatbot import Chatbot
 from storyline.tasks.classifier import Classifier
 from storyline.tasks.estimator import StrPath
 from storyline.tasks.language import LanguageModel
@@ -10,11 +11,11 @@ from storyline.tasks.tagger import Tagger
 from storyline.tasks.translator import Translator
 from storyline.tasks.word_vectors import WordVectors
 
-__all__ = ["Classifier", "LanguageModel", "Tagger", "Translator", "WordVectors", "load"]
+__all__ = ["Chatbot", "Classifier", "LanguageModel", "Tagger", "Translator", "WordVectors", "load"]
 
-Estimator = Classifier | LanguageModel | Tagger | Translator
+Estimator = Chatbot | Classifier | LanguageModel | Tagger | Translator
 _TASKS: dict[str, type[Estimator]] = {
-    kind.task: kind for kind in (Classifier, LanguageModel, Tagger, Translator)
+    kind.task: kind for kind in (Chatbot, Classifier, LanguageModel, Tagger, Translator)
 }
 
 
