@@ -1,6 +1,7 @@
 """Layers, tensor in, tensor out: recurrent stacks, embeddings, pooling, heads."""
 
 from storyline.layers.accelerate import Acceleration, Swap, accelerate, restore
+from storyline.layers.attention import ATTENTIONS, Attention
 from storyline.layers.cell_stack import CellStack
 from storyline.layers.dropout import LockedDropout
 from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
@@ -8,6 +9,8 @@ from storyline.layers.head import AdaptiveHead, Head, LinearHead, SampledHead, T
 from storyline.layers.pooling import Pooling, pool
 from storyline.layers.probe import MemoryProbe
 from storyline.layers.recurrent import Recurrent, State
+from storyline.layers.recurrent_decoder import RecurrentDecoder
+from storyline.layers.recurrent_encoder import RecurrentEncoder
 from storyline.layers.rnn import GRU, LSTM, RNN
 from storyline.layers.sharpening import sharpen
 from storyline.layers.slstm import SLSTM
@@ -16,12 +19,14 @@ from storyline.layers.stream import Stream
 from storyline.layers.trace import Trace
 
 __all__ = [
+    "ATTENTIONS",
     "GRU",
     "LSTM",
     "RNN",
     "SLSTM",
     "Acceleration",
     "AdaptiveHead",
+    "Attention",
     "CellStack",
     "CharacterEmbedding",
     "Head",
@@ -30,6 +35,8 @@ __all__ = [
     "MemoryProbe",
     "Pooling",
     "Recurrent",
+    "RecurrentDecoder",
+    "RecurrentEncoder",
     "SampledHead",
     "State",
     "StatePerturbation",
