@@ -45,7 +45,9 @@ class EpisodicMemory(nn.Module):
         for inner, outer, update in zip(self.inner, self.outer, self.update, strict=True):
             before = memory.unsqueeze(1)
             features = torch.cat([with_question, facts * before, (facts - before).abs()], dim=-1)
-            scores = outer(torch.tanh(inner(features))).squeeze(-1) + (facts @ memory.unsqueeze(-1)).squeeze(-1)
+            scores = outer(torch.tanh(inner(features))).squeeze(-1) + (facts @ memory.unsqueeze(-1)).squeeze(
+                -1
+            )
             weights = scores.masked_fill(padding, -torch.inf).softmax(-1)
             episode = (weights.unsqueeze(1) @ facts).squeeze(1)
             memory = torch.relu(update(self.dropout(torch.cat([memory, episode, question], dim=-1))))

@@ -20,7 +20,7 @@ class AlignedQuestion(nn.Module):
         self.linear = nn.Linear(input_size, input_size)
 
     def forward(self, text: Tensor, question: Tensor, lengths: Tensor) -> Tensor:
-        """Align text (batch, time, size) with question (batch, words, size) of lengths (batch,): (batch, time, size)."""
+        """Align text (batch, time, size) with question (batch, words, size) of lengths (batch,): shape of `text`."""
         read, asked = torch.relu(self.linear(text)), torch.relu(self.linear(question))
         scores = read @ asked.transpose(1, 2)
         words = torch.arange(question.shape[1], device=lengths.device)

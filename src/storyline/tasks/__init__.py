@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from storyline import artifact
+from storyline.tasks.answerer import Answerer
 from storyline.tasks.classifier import Classifier
 from storyline.tasks.estimator import StrPath
 from storyline.tasks.language import LanguageModel
 from storyline.tasks.tagger import Tagger
 
-__all__ = ["Classifier", "LanguageModel", "Tagger", "load"]
+__all__ = ["Answerer", "Classifier", "LanguageModel", "Tagger", "load"]
 
-_TASKS: dict[str, type[Classifier] | type[LanguageModel] | type[Tagger]] = {
-    kind.task: kind for kind in (Classifier, LanguageModel, Tagger)
+_TASKS: dict[str, type[Answerer] | type[Classifier] | type[LanguageModel] | type[Tagger]] = {
+    kind.task: kind for kind in (Answerer, Classifier, LanguageModel, Tagger)
 }
 
 
-def load(folder: StrPath) -> Classifier | LanguageModel | Tagger:
+def load(folder: StrPath) -> Answerer | Classifier | LanguageModel | Tagger:
     """The estimator that `save_pretrained` wrote into `folder`, of whatever task.
 
     Raises ArtifactError where the folder is missing, truncated, altered or of another version.

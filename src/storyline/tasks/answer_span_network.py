@@ -33,7 +33,7 @@ Scoring = Callable[[np.ndarray], dict[str, float]]
 
 
 class SpanNetwork(nn.Module):
-    """Log probabilities of where the answer begins and ends: a reader in the line of DrQA (Chen et al. 2017, section 3).
+    """Log probabilities of where the answer begins and ends: a reader in the line of DrQA, Chen et al. 2017, section 3.
 
     A word is its vector and its spelling. A token of the context is read beside the question's words that are like it
     and beside whether it stands in the question; the question is read by a recurrent layer of its own, and pooled.
@@ -84,6 +84,7 @@ def new_span_network(
 
     vectors  (words, embedding_size): where the word vectors start, None: at random
     """
+    assert settings.dropout != "auto"
     embedding = TokenEmbedding(
         words.size,
         settings.embedding_size,
@@ -97,9 +98,7 @@ def new_span_network(
     )
     word = settings.embedding_size + settings.spelling_size
     text = recurrent(settings, 2 * word + MATCHES, bidirectional=True, dropout=settings.dropout)
-    question = recurrent(
-        settings.model_copy(update={"num_layers": 1}), word, bidirectional=True, dropout=0.0
-    )
+    question = recurrent(settings.model_copy(update={"num_layers": 1}), word, bidirectional=True, dropout=0.0)
     return SpanNetwork(embedding, spelling, text, question, dropout=settings.dropout)
 
 
@@ -120,6 +119,7 @@ class SpanProgram:
         validation: tuple[SpanQuestions, Scoring] | None,
         settings: AnswererSettings,
     ) -> None:
+        assert settings.longest != "auto"
         self.module, self._training, self._validation = module, training, validation
         self._batch_size, self._seed, self._longest = settings.batch_size, settings.seed, settings.longest
 
@@ -154,7 +154,8 @@ def find_spans(
     device = next(network.parameters()).device
     for places in ragged_order(questions.lengths, batch_size, seed=0, epoch=0, shuffle=False):
         batch = on_device(questions.batch(places), device)
-        first, last, score = best_spans(*network(batch), longest)
+        start, end = network(batch)
+        first, last, score = best_spans(start, end, longest)
         spans[places, 0], spans[places, 1] = first.cpu().numpy(), last.cpu().numpy()
         scores[places] = score.double().cpu().numpy()
     return spans, scores

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -83,11 +82,20 @@ class SpanQuestions:
     def lengths(self) -> np.ndarray:
         """Tokens of each question's context, (n,)."""
         sizes = np.array([len(context.words) for context in self.contexts], dtype=np.int64)
-        return sizes[self.where[self.rows]]
+        lengths: np.ndarray = sizes[self.where[self.rows]]
+        return lengths
 
     def take(self, places: np.ndarray) -> SpanQuestions:
         """Only those at the given places."""
         return replace(self, rows=self.rows[places])
+
+    def unknown(self, unknown_id: int) -> tuple[int, int]:
+        """How many of how many words are unknown, each distinct context counted once."""
+        read = [*(self.contexts[place] for place in np.unique(self.where[self.rows]))]
+        read += [self.questions[row] for row in self.rows]
+        return sum(int((each.words == unknown_id).sum()) for each in read), sum(
+            len(each.words) for each in read
+        )
 
     def batch(self, places: np.ndarray) -> SpanBatch:
         """The questions at the given places among `rows`."""
@@ -131,11 +139,6 @@ class SpanReader:
     words: WordEncoder
     characters: Vocabulary
 
-    @classmethod
-    def learn(cls, texts: Iterable[str], words: WordEncoder) -> SpanReader:
-        """Learn the characters of texts; `words` is fitted."""
-        return cls(words, Vocabulary.build(Counter(letter for text in texts for letter in text)))
-
     def read(self, asked: Asked) -> SpanQuestions:
         """Questions as ids; the spans of their answers, where they are known, of any length.
 
@@ -176,8 +179,20 @@ class SpanReader:
             letters[place, : len(ids)], spelled[place] = ids, len(ids)
         return letters, spelled
 
-    def to_document(self) -> dict[str, Any]:
-        return {"words": self.words.to_document(), "characters": self.characters.to_document()}
+
+def learn_characters(texts: Iterable[str]) -> Vocabulary:
+    """The characters of texts."""
+    return Vocabulary.build(Counter(letter for text in texts for letter in text))
+
+
+def cut_spans(asked: Asked, questions: SpanQuestions, spans: np.ndarray) -> list[tuple[int, int]]:
+    """First and last tokens (n, 2) to places in the contexts: first character, and the one behind the last."""
+    places = []
+    for row, (first, last) in zip(questions.rows.tolist(), spans.tolist(), strict=True):
+        offsets = questions.contexts[questions.where[row]].offsets
+        places.append((int(offsets[first, 0]), int(offsets[last, 1])))
+    assert len(places) == len(asked)
+    return places
 
 
 def token_spans(context: str, answers: list[str], offsets: np.ndarray) -> np.ndarray:
@@ -197,12 +212,12 @@ def token_spans(context: str, answers: list[str], offsets: np.ndarray) -> np.nda
 
 def _alike(forms: dict[str, int]) -> np.ndarray:
     """(MATCHES, forms + 1): equal numbers for forms that match; the padding's matches itself alone."""
-    kinds = (lambda form: form, lambda form: form.lower(), lambda form: form.lower()[:_STEM])
     alike = np.zeros((MATCHES, len(forms) + 1), dtype=np.int64)
-    for row, kind in enumerate(kinds):
-        numbers: dict[str, int] = {}
-        for form, place in forms.items():
-            alike[row, place] = numbers.setdefault(kind(form), len(numbers) + 1)
+    numbers: list[dict[str, int]] = [{} for _ in range(MATCHES)]
+    for form, place in forms.items():
+        lowered = form.lower()
+        for row, kind in enumerate((form, lowered, lowered[:_STEM])):
+            alike[row, place] = numbers[row].setdefault(kind, len(numbers[row]) + 1)
     return alike
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,6 +66,13 @@ class Stories:
         """Only those at the given places."""
         return replace(self, rows=self.rows[places])
 
+    def unknown(self, unknown_id: int) -> tuple[int, int]:
+        """How many of how many words of contexts and questions are unknown."""
+        sizes = np.array([len(ids) for ids in self.sentences])
+        missing = np.array([int((ids == unknown_id).sum()) for ids in self.sentences])
+        read = np.concatenate([*(self.contexts[row] for row in self.rows), self.questions[self.rows]])
+        return int(missing[read].sum()), int(sizes[read].sum())
+
     def batch(self, places: Ids) -> StoryBatch:
         """The questions at the given places among `rows`."""
         rows = self.rows[places]
@@ -74,16 +80,16 @@ class Stories:
         at = np.concatenate([context.inputs.numpy().reshape(-1), self.questions[rows]])
         distinct, compact = np.unique(at, return_inverse=True)
         sentences = collate([self.sentences[place] for place in distinct], np.arange(len(distinct)))
-        compact = torch.from_numpy(compact.reshape(-1))
+        places_of = torch.from_numpy(compact.reshape(-1))
         answers = None
         if self.answers is not None:
             answers = collate([self.answers[row] for row in rows], np.arange(len(rows)), pad=-100).inputs
         return StoryBatch(
             sentences.inputs,
             sentences.lengths,
-            compact[: -len(rows)].view(context.inputs.shape),
+            places_of[: -len(rows)].view(context.inputs.shape),
             context.lengths,
-            compact[-len(rows) :],
+            places_of[-len(rows) :],
             answers,
             torch.from_numpy(rows),
         )
@@ -92,14 +98,6 @@ class Stories:
 def sentences_of(context: str) -> list[str]:
     """The sentences of a text; a text without an end of one is a single sentence."""
     return [sentence for sentence in _SENTENCE_ENDS.split(context.strip()) if sentence.strip()]
-
-
-def story_words(texts: Iterable[Asked]) -> Iterable[str]:
-    """All texts that the vocabulary of a writing model is learned from: contexts, questions and first answers."""
-    for asked in texts:
-        yield from dict.fromkeys(asked.contexts)
-        yield from asked.questions
-        yield from (one_line(right[0]) for right in asked.answers or [])
 
 
 def one_line(answer: str) -> str:
@@ -133,6 +131,4 @@ def read_stories(asked: Asked, words: WordEncoder) -> Stories:
     if asked.answers is not None:
         end = np.array([words.end_id], dtype=np.int64)
         answers = [np.concatenate([words.encode(one_line(right[0])), end]) for right in asked.answers]
-    return Stories(
-        sentences, contexts, np.array(questions, dtype=np.int64), np.arange(len(asked)), answers
-    )
+    return Stories(sentences, contexts, np.array(questions, dtype=np.int64), np.arange(len(asked)), answers)
