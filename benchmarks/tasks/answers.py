@@ -67,7 +67,7 @@ def exact_percent(answers: list[str], right: list[str]) -> float:
 
 
 def most_frequent(tiny: bool) -> dict[str, float]:
-    """Test accuracy in per cent of always giving each task's most frequent answer of training; the mean of the tasks."""
+    """Test accuracy in per cent, the mean of the tasks, of always giving a task's most frequent training answer."""
     values = []
     for task in BABI[:2] if tiny else BABI:
         ((answer, _),) = Counter(babi(task, "train")[2]).most_common(1)

@@ -1,4 +1,4 @@
-"""The sliding window of Richardson et al. 2013, as a baseline that points at answers: words that two texts share, no more."""
+"""The sliding window of Richardson et al. 2013: a baseline that points at answers by the words that two texts share."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_sentence_encoder_weighs_places_and_reads_in_order() -> None:
     words = numbers(3, TIME, SIZE)
     found = encoder(padded(words), LENGTHS)
     for row, length in enumerate(LENGTHS.tolist()):
-        alone, h_n = layer(words[row : row + 1, :length])
+        _, h_n = layer(words[row : row + 1, :length])
         # Words behind the last place share its weight.
         weights = [encoder.weight[min(place, 2)] for place in range(length)]
         bag = sum(word * weight for word, weight in zip(words[row, :length], weights, strict=True))

@@ -336,7 +336,7 @@ def _triple(validation: Any) -> tuple[Any, Any, Any]:
 
 
 def _split(asked: Asked, settings: AnswererSettings, given: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to learn from, and rows held out: whole contexts, so that no question held out is about a text read before."""
+    """Rows to learn from, and rows held out: whole contexts, so that none held out is read in training."""
     rows = np.arange(len(asked))
     if given or settings.validation_fraction == 0:
         return rows, rows[:0]
