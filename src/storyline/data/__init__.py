@@ -8,15 +8,25 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from storyline.data.columns import labels, tagged, texts, token_lists
+from storyline.data.columns import labels, tagged, texts, texts_or_empty, token_lists
 from storyline.data.encoders import (
     BytePairEncoder,
     CharacterEncoder,
+    PairEncoder,
     TextEncoder,
     WordEncoder,
     text_encoder,
 )
 from storyline.data.order import ragged_order, split_validation
+from storyline.data.pairs import (
+    Pairs,
+    aligned_pairs,
+    filled_pairs,
+    lines_table,
+    read_lines,
+    read_pairs,
+    table_pairs,
+)
 from storyline.data.read import read_table
 from storyline.data.scaler import Scaler
 from storyline.data.series import Series, series
@@ -26,13 +36,17 @@ from storyline.data.vocabulary import Vocabulary
 
 _LATE = {
     "Batch": "storyline.data.batches",
+    "PairBatch": "storyline.data.token_batches",
+    "TokenPairs": "storyline.data.token_batches",
     "collate": "storyline.data.batches",
     "stream_chunks": "storyline.data.batches",
     "ppmi_vectors": "storyline.data.vectors",
+    "token_order": "storyline.data.token_batches",
 }
 
 if TYPE_CHECKING:
     from storyline.data.batches import Batch, collate, stream_chunks
+    from storyline.data.token_batches import PairBatch, TokenPairs, token_order
     from storyline.data.vectors import ppmi_vectors
 
 __all__ = [
@@ -40,25 +54,37 @@ __all__ = [
     "BytePairEncoder",
     "CharacterEncoder",
     "DataError",
+    "PairBatch",
+    "PairEncoder",
+    "Pairs",
     "Scaler",
     "Series",
     "Table",
     "TextEncoder",
+    "TokenPairs",
     "Vocabulary",
     "WordEncoder",
+    "aligned_pairs",
     "collate",
+    "filled_pairs",
     "labels",
+    "lines_table",
     "ppmi_vectors",
     "ragged_order",
+    "read_lines",
+    "read_pairs",
     "read_table",
     "read_text",
     "series",
     "split_validation",
     "stream_chunks",
+    "table_pairs",
     "tagged",
     "text_encoder",
     "texts",
+    "texts_or_empty",
     "token_lists",
+    "token_order",
 ]
 
 

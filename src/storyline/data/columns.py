@@ -28,6 +28,19 @@ def texts(table: Table, column: str) -> list[str]:
     return _each(table, column, values, _text)
 
 
+def texts_or_empty(table: Table, column: str) -> list[str]:
+    """The texts of a column of which some may be empty: null is "", and so is a blank text."""
+    values = table.column(column)
+    if is_text(values) or values.dtype == pl.Null:
+        values = values.cast(pl.String)
+        return values.set(_blank(values), "").to_list()
+    if values.dtype != pl.Object:
+        raise DataError(
+            f"{table.where(0, column)}: {_kind(values)} where text was wanted; name a text column"
+        )
+    return _each(table, column, values, _text_or_empty)
+
+
 def labels(table: Table, column: str, *, known: Collection[str] | None = None) -> list[str]:
     """The labels of a column as text: whole numbers and truth values are written out, texts stay as they are.
 
@@ -127,6 +140,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise DataError(f"{shown(value)} where text was wanted; write it as text")
     return value
+
+
+def _text_or_empty(value: Any) -> str:
+    return "" if value is None or value == "" else _text(value)
 
 
 def _label(value: Any) -> str:

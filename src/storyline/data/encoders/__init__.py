@@ -2,7 +2,8 @@
 
 from storyline.data.encoders.characters import CharacterEncoder
 from storyline.data.encoders.encoder import TextEncoder, text_encoder
+from storyline.data.encoders.pair import PairEncoder
 from storyline.data.encoders.subwords import BytePairEncoder
 from storyline.data.encoders.words import WordEncoder
 
-__all__ = ["BytePairEncoder", "CharacterEncoder", "TextEncoder", "WordEncoder", "text_encoder"]
+__all__ = ["BytePairEncoder", "CharacterEncoder", "PairEncoder", "TextEncoder", "WordEncoder", "text_encoder"]

@@ -29,6 +29,14 @@ class TextEncoder(ABC):
         self.end = end
         self.end_id: int | None = 2 if end else None
 
+    @property
+    def begin_id(self) -> int | None:
+        """What a decoder reads before the first token: `<end>`, as if the text before had just ended.
+
+        So no id is spent on what is never predicted. None without `end=True`.
+        """
+        return self.end_id
+
     @abstractmethod
     def fit(self, texts: Iterable[str]) -> Self:
         """Learn the vocabulary from texts."""

@@ -24,8 +24,10 @@ class WordEncoder(TextEncoder):
 
     lowercase: fold case before all else.
     min_count, max_size: see `Vocabulary.build`; words left out become `<unk>`.
-    end: id 2 is `<end>`, and every line break is read as it (and written from it), as word-level language
-        models of WikiText count their tokens.
+    end: id 2 is `<end>`.
+    line_ends: where `end`, every line break is read as `<end>` (and written from it), as word-level language
+        models of WikiText count their tokens. Where a text with all its lines has one end, as a translation has,
+        False: a line break is then a blank, encode never produces `<end>`, and it is decoded as nothing.
     """
 
     level = "word"
@@ -38,8 +40,11 @@ class WordEncoder(TextEncoder):
         max_size: int | None = None,
         whitespace: bool = False,
         end: bool = False,
+        line_ends: bool = True,
     ) -> None:
         super().__init__(end=end)
+        self.line_ends = line_ends
+        self._breaks = end and line_ends
         self.lowercase, self.min_count, self.max_size, self.whitespace = (
             lowercase,
             min_count,
@@ -63,13 +68,13 @@ class WordEncoder(TextEncoder):
         return self.vocabulary.counts
 
     def tokens(self, text: str) -> list[str]:
-        """The words of a text; a line break is a token where `end=True`."""
+        """The words of a text; a line break is a token where it is read as `<end>`."""
         text = text.lower() if self.lowercase else text
         if self.whitespace:
-            if not self.end:
+            if not self._breaks:
                 return text.split()
             return [word for line in text.split("\n") for word in (*line.split(), "\n")][:-1]
-        return _pattern(self.end, marks=not text.isascii()).findall(text)
+        return _pattern(self._breaks, marks=not text.isascii()).findall(text)
 
     def fit(self, texts: Iterable[str]) -> Self:
         counts: Counter[str] = Counter()
@@ -87,15 +92,16 @@ class WordEncoder(TextEncoder):
 
     def _adopt(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        if self.end_id is not None:
+        if self._breaks and self.end_id is not None:
             vocabulary.index["\n"] = self.end_id
 
     def encode(self, text: str) -> Ids:
         return self.vocabulary.ids(self.tokens(text))
 
     def decode(self, ids: Iterable[int]) -> str:
+        silent = {self.pad_id} if self._breaks else {self.pad_id, self.end_id}
         words = [
-            "\n" if id_ == self.end_id else self.vocabulary.tokens[id_] for id_ in ids if id_ != self.pad_id
+            "\n" if id_ == self.end_id else self.vocabulary.tokens[id_] for id_ in ids if id_ not in silent
         ]
         if self.whitespace:
             return re.sub(" ?\n ?", "\n", " ".join(words))
@@ -105,15 +111,15 @@ class WordEncoder(TextEncoder):
         return list(self.vocabulary.tokens)
 
     def to_document(self) -> dict[str, Any]:
-        options = {
-            name: getattr(self, name) for name in ("lowercase", "min_count", "max_size", "whitespace", "end")
-        }
+        names = ("lowercase", "min_count", "max_size", "whitespace", "end", "line_ends")
+        options = {name: getattr(self, name) for name in names}
         return {"level": self.level, **options, "vocabulary": self.vocabulary.to_document()}
 
     @classmethod
     def _restore(cls, document: Mapping[str, Any]) -> WordEncoder:
         names = ("lowercase", "min_count", "max_size", "whitespace", "end")
-        encoder = cls(**{name: document[name] for name in names})
+        # Models that were saved before there was a choice read line breaks as ends.
+        encoder = cls(**{name: document[name] for name in names}, line_ends=document.get("line_ends", True))
         encoder._adopt(Vocabulary.from_document(document["vocabulary"]))
         return encoder
 
