@@ -40,8 +40,8 @@ class LockedDropout(nn.Module):
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Drop every element with probability p and scale the others by 1 / (1 - p), as torch.nn.functional.dropout does.
 
-    On the CPU from 16 random bits an element where torch draws 64, four times as fast; p then is a multiple of 1 / 65536.
-    Draws from torch's global generator.
+    On the CPU from 16 random bits an element where torch draws 64, four times as fast; p is rounded to a multiple of
+    1 / 65536 there. Draws from torch's global generator.
     """
     if not training or p == 0:
         return x
