@@ -49,6 +49,16 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "first 90 % of the characters train, last 10 % validation",
         "https://github.com/karpathy/char-rnn, data/tinyshakespeare/input.txt",
     ),
+    "babi": (
+        "bAbI tasks 1.2, English, 10k (Weston et al. 2015), 15 of the 20 tasks",
+        "official: 10,000 questions a task train, 1,000 test",
+        "https://github.com/Zevere/NLP-Python, DataModel/qa*_{train,test}.txt in one zip",
+    ),
+    "squad11_dev": (
+        "SQuAD 1.1 (Rajpurkar et al. 2016), 36 articles, 8,001 questions",
+        "by article: 6 test, 3 choose the weights, 27 train",
+        "https://github.com/rajpurkar/SQuAD-explorer, branch gh-pages, explore/1.1/dev/*.html as one JSON, gzipped",
+    ),
     "wikitext2": (
         "WikiText-2 (Merity et al. 2016)",
         "official train and validation",

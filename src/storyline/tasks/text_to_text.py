@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
-from storyline.data import PairEncoder, TokenPairs, filled_pairs, split_validation
+from storyline.data import PairEncoder, TokenPairs, copy_unknown, filled_pairs, split_validation
 from storyline.search import Beam, Hypothesis
 from storyline.tasks.alignment import Alignment
 from storyline.tasks.estimator import (
@@ -241,6 +241,11 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         check_is_fitted(self)
         texts = _checked_texts(X, "X")
         width = self.beam if beam is None else beam
+        if width > self.encoder_.target.size:
+            raise ValueError(
+                f"beam is {width}, and the vocabulary has {self.encoder_.target.size} tokens; a beam keeps no more "
+                "than that, and 5 to 50 are enough"
+            )
         wanted = Beam(
             width=max(n, width),
             alpha=self.length_penalty if length_penalty is None else length_penalty,
@@ -262,7 +267,11 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         return written
 
     def _text(self, hypothesis: Hypothesis, source: str) -> str:
-        return self.encoder_.target.decode(hypothesis.tokens.tolist()).strip()
+        """What was written; of words an unknown one becomes the word of the source that had the most attention."""
+        tokens = hypothesis.tokens.tolist()
+        if self.level == "word" and hypothesis.attention is not None:
+            return copy_unknown(tokens, hypothesis.attention.numpy(), source, self.encoder_).strip()
+        return self.encoder_.target.decode(tokens).strip()
 
     def _pairs(self, sources: list[str], targets: list[str]) -> TokenPairs:
         encoded = self.encoder_.encode_sources(sources), self.encoder_.encode_targets(targets)

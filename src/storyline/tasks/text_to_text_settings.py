@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from storyline.tasks.settings import Auto, ModelSettings, Share
 
-AttentionName = Literal["additive", "dot", "general", "local", "multihead"]
+AttentionName = Literal["additive", "dot", "general", "local", "multihead", "coverage"]
 
 
 class TextToTextSettings(ModelSettings):
