@@ -39,6 +39,11 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "official: 12,544 sentences train, 2,001 dev; results are on dev",
         "https://github.com/UniversalDependencies/UD_English-EWT",
     ),
+    "multi30k": (
+        "Multi30k (Elliott et al. 2016), English and German",
+        "official: 29,000 train, 1,014 validation, 1,000 test (2016, Flickr)",
+        "https://github.com/multi30k/dataset, data/task1/raw/{train,val,test_2016_flickr}.{en,de}.gz",
+    ),
     "tiny_shakespeare": (
         "tiny_shakespeare (Karpathy)",
         "first 90 % of the characters train, last 10 % validation",
@@ -59,6 +64,11 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "official train and validation",
         "https://github.com/pytorch/examples, word_language_model/data/wikitext-2 (validation); "
         "https://github.com/longluv1605/drive, wikitext-2-v1.zip (train)",
+    ),
+    "dailydialog": (
+        "DailyDialog (Li et al. 2017)",
+        "official train and validation; 300 dialogues of train choose the weights",
+        "https://github.com/r4m-t1n/DailyDialog-Bot, data/Datasets.rar, as JSON Lines",
     ),
     "english_novels": (
         "28 English novels, 1881 to 1933",

@@ -7,22 +7,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from storyline.search.scorer import NextTokens
+
 # Scores that are looked through at once. Of 7000 tokens it leaves 5 * 64 to sort: twenty times fewer.
 _BLOCK = 64
 
 
 def likeliest_tokens(
-    scores: Tensor, count: int, end: int, forbidden: Sequence[int] = ()
+    scores: Tensor | NextTokens, count: int, end: int, forbidden: Sequence[int] = ()
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What may come next.
 
-    scores  (rows, vocabulary), before or after the softmax; it is written into
+    scores  (rows, vocabulary), before or after the softmax; it is written into. Or what knows by itself.
+
     Returns
         the log probabilities of the `count` likeliest tokens that are neither the end nor forbidden, best first:
             (rows, count), fewer columns where the vocabulary has not so many; -inf where too many are forbidden
         those tokens: (rows, count) int64
         the end's log probability: (rows,)
     """
+    if not isinstance(scores, Tensor):
+        return scores.likeliest(count, end, forbidden)
     normaliser = scores.logsumexp(1)
     ending = scores[:, end] - normaliser
     barred = torch.tensor([end, *forbidden], device=scores.device)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from storyline.layers.decoding import DecodingState
 from storyline.search.found import Ends, Found, Trail
-from storyline.search.scorer import Limits, Scorer
+from storyline.search.scorer import Limits, NextTokens, Scorer
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,15 @@ def sample(
 
 
 def _drawn(
-    scores: Tensor, sampling: Sampling, limits: Limits, short: Tensor, full: Tensor, chance: Tensor
+    scores: Tensor | NextTokens,
+    sampling: Sampling,
+    limits: Limits,
+    short: Tensor,
+    full: Tensor,
+    chance: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The token of each row; whether the row is over, by the end or by its length; the log probability gained."""
-    scores = scores.log_softmax(1)
+    scores = (scores if isinstance(scores, Tensor) else scores.whole()).log_softmax(1)
     allowed = scores.index_fill(
         1, torch.tensor(limits.forbidden, dtype=torch.int64, device=scores.device), -torch.inf
     )

@@ -12,17 +12,30 @@ from torch import Tensor
 from storyline.layers.decoding import DecodingState
 
 
+class NextTokens(Protocol):
+    """What may come next, without all scores in memory: what the head of a `layers.packed` model says."""
+
+    def likeliest(self, count: int, end: int, forbidden: Sequence[int] = ()) -> tuple[Tensor, Tensor, Tensor]:
+        """As `likeliest_tokens` returns it."""
+
+    def whole(self) -> Tensor:
+        """All scores: (rows, vocabulary)."""
+
+
 class Scorer(Protocol):
     """A model that says what may come next."""
 
-    def step(self, tokens: Tensor, state: DecodingState) -> tuple[Tensor, Tensor | None, DecodingState]:
+    def step(
+        self, tokens: Tensor, state: DecodingState
+    ) -> tuple[Tensor | NextTokens, Tensor | None, DecodingState]:
         """Read one token of each hypothesis.
 
         tokens  (rows,) int64; rows = sentences * width, the hypotheses of a sentence behind one another
         Returns
             scores     (rows, vocabulary): the next token's, before or after the softmax: search normalises them itself.
-                       The tensor is the search's own from then on, which writes into it. Of a model that copies, the
-                       vocabulary may go on with the words of the source; to read such a token is the model's part.
+                       The tensor is the search's own from then on, which writes into it. Or `NextTokens`. Of a model
+                       that copies, the vocabulary may go on with the words of the source; to read such a token is the
+                       model's part.
             attention  (rows, source), as in `Decoded`, or None
             state      after the tokens
         """

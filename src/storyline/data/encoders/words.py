@@ -107,10 +107,19 @@ class WordEncoder(TextEncoder):
     def encode(self, text: str) -> Ids:
         return self.vocabulary.ids(self.tokens(text))
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int], *, unknown: Iterable[str] | None = None) -> str:
+        """The text of ids; `<pad>` is left out. unknown: what stands for each `<unk>` in turn, where that is known."""
         silent = {self.pad_id} if self._breaks else {self.pad_id, self.end_id}
+        tokens = self.vocabulary.tokens
+        copies = None if unknown is None else iter(unknown)
         words = [
-            "\n" if id_ == self.end_id else self.vocabulary.tokens[id_] for id_ in ids if id_ not in silent
+            "\n"
+            if id_ == self.end_id
+            else tokens[id_]
+            if copies is None or id_ != self.unknown_id
+            else next(copies)
+            for id_ in ids
+            if id_ not in silent
         ]
         if self.whitespace:
             return re.sub(" ?\n ?", "\n", " ".join(words))
