@@ -160,7 +160,7 @@ def test_the_decoder_is_its_transcription() -> None:
         assert not read.attention[row, :, length:].any()
 
 
-@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
 def test_a_ragged_batch_is_each_pair_alone(positions: Any) -> None:
     reader, writer = encoder(positions=positions), decoder(positions=positions)
     x, y = batch(3, 6), batch(3, 4)
@@ -174,7 +174,7 @@ def test_a_ragged_batch_is_each_pair_alone(positions: Any) -> None:
         assert not together.output[row, m:].any()
 
 
-@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
 @pytest.mark.parametrize("width", [1, 3])
 def test_steps_are_the_whole(positions: Any, width: int) -> None:
     """Hypotheses that change places and sentences that leave on the way, as in a beam search."""

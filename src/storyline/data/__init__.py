@@ -15,6 +15,7 @@ from storyline.data.encoders import (
     PairEncoder,
     TextEncoder,
     WordEncoder,
+    copy_unknown,
     text_encoder,
 )
 from storyline.data.order import ragged_order, split_validation
@@ -32,6 +33,7 @@ from storyline.data.scaler import Scaler
 from storyline.data.series import Series, series
 from storyline.data.source import DataError, read_text
 from storyline.data.table import Table
+from storyline.data.text_lists import answer_lists, turn_lists
 from storyline.data.vocabulary import Vocabulary
 
 _LATE = {
@@ -39,15 +41,21 @@ _LATE = {
     "PairBatch": "storyline.data.token_batches",
     "TokenPairs": "storyline.data.token_batches",
     "collate": "storyline.data.batches",
-    "stream_chunks": "storyline.data.batches",
+    "learn_word_vectors": "storyline.data.word2vec",
+    "packed": "storyline.data.vector_files",
     "ppmi_vectors": "storyline.data.vectors",
+    "read_word_vectors": "storyline.data.vector_files",
+    "stream_chunks": "storyline.data.batches",
     "token_order": "storyline.data.token_batches",
+    "word2vec_text": "storyline.data.vector_files",
 }
 
 if TYPE_CHECKING:
     from storyline.data.batches import Batch, collate, stream_chunks
     from storyline.data.token_batches import PairBatch, TokenPairs, token_order
+    from storyline.data.vector_files import packed, read_word_vectors, word2vec_text
     from storyline.data.vectors import ppmi_vectors
+    from storyline.data.word2vec import learn_word_vectors
 
 __all__ = [
     "Batch",
@@ -65,16 +73,21 @@ __all__ = [
     "Vocabulary",
     "WordEncoder",
     "aligned_pairs",
+    "answer_lists",
     "collate",
+    "copy_unknown",
     "filled_pairs",
     "labels",
+    "learn_word_vectors",
     "lines_table",
+    "packed",
     "ppmi_vectors",
     "ragged_order",
     "read_lines",
     "read_pairs",
     "read_table",
     "read_text",
+    "read_word_vectors",
     "series",
     "split_validation",
     "stream_chunks",
@@ -85,6 +98,8 @@ __all__ = [
     "texts_or_empty",
     "token_lists",
     "token_order",
+    "turn_lists",
+    "word2vec_text",
 ]
 
 

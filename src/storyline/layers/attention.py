@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from storyline.layers.additive_scores import additive_scores
 from storyline.layers.decoding import Encoded
 
 # A source as attention reads it: what was computed of it once, a tensor a name, a row a sentence.
@@ -117,8 +118,7 @@ class AdditiveAttention(ScoredAttention):
         return {"keys": self.of_source(values)}
 
     def _scores(self, query: Tensor, source: Source) -> Tensor:
-        sums = self.of_query(query).unsqueeze(2) + source["keys"].unsqueeze(1)
-        return torch.tanh(sums) @ self.score
+        return additive_scores(self.of_query(query), source["keys"], self.score)
 
 
 @final
@@ -236,21 +236,3 @@ class MultiHeadAttention(Attention):
     def _heads(self, vectors: Tensor) -> Tensor:
         """(batch, any, query_size) -> (batch, heads, any, size of a head)."""
         return vectors.view(*vectors.shape[:2], self.num_heads, -1).transpose(1, 2)
-
-
-ATTENTIONS: dict[str, type[Attention]] = {
-    "additive": AdditiveAttention,
-    "dot": DotAttention,
-    "general": GeneralAttention,
-    "local": LocalAttention,
-    "multihead": MultiHeadAttention,
-}
-
-
-def new_attention(name: str, query_size: int, source_size: int) -> Attention:
-    """The attention of this name in `ATTENTIONS`. Raises ValueError where there is none."""
-    if name not in ATTENTIONS:
-        raise ValueError(
-            f"attention is {name!r}; it must be one of {', '.join(map(repr, ATTENTIONS))}, or None"
-        )
-    return ATTENTIONS[name](query_size, source_size)

@@ -16,8 +16,8 @@ class Bridge(nn.Module):
     """The states that a decoder starts from, out of those that the encoder ended in.
 
     source_size: of the encoder's states. hidden_size, num_layers, states: the decoder's sizes and the names of its
-        cell's states. Each is made of the encoder's state of the same name, of h where it has none of that name; a decoder
-        of as many layers as the encoder reads layer by layer, any other the encoder's last layer.
+        cell's states. Each is made of the encoder's state of the same name, of h where it has none of that
+        name; a decoder of as many layers as the encoder reads layer by layer, any other the encoder's last layer.
     kind: "learned": tanh(W s + b), with a matrix of its own for each layer and state (Bahdanau et al. 2015, appendix
         A.2.2, which has no b). "copy": s itself (Sutskever et al. 2014). "zero": an empty state, the source being
         seen through attention alone.

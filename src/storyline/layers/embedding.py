@@ -18,10 +18,12 @@ class TokenEmbedding(nn.Module):
     size: number of ids. counts (size,): how often each occurs in the training part; needed for word_dropout.
     pad_id: the id of padding; its vector is 0, is not trained, and is never replaced.
     vectors (size, embedding_size): where to start, in the place of N(0, 1 / embedding_size).
+    frozen (size,) bool: the tokens whose vectors training leaves as they are; saved with the weights. None: none.
     dropout: of the vectors, element by element, in training.
     """
 
     replacement: Tensor
+    frozen: Tensor | None
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class TokenEmbedding(nn.Module):
         word_dropout: float = 0.0,
         pad_id: int = 0,
         vectors: Tensor | None = None,
+        frozen: Tensor | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -41,6 +44,10 @@ class TokenEmbedding(nn.Module):
                 raise ValueError(f"{name} is {id_}; the ids run from 0 to {size - 1}")
         if vectors is not None and vectors.shape != (size, embedding_size):
             raise ValueError(f"vectors are {tuple(vectors.shape)}; they must be {(size, embedding_size)}")
+        if frozen is not None and (frozen.shape != (size,) or frozen.dtype != torch.bool):
+            raise ValueError(
+                f"frozen is {tuple(frozen.shape)} {frozen.dtype}; it must be ({size},) torch.bool"
+            )
         self.unknown_id, self.pad_id, self.word_dropout = unknown_id, pad_id, word_dropout
         self.embedding = nn.Embedding(size, embedding_size, padding_idx=pad_id)
         self.dropout = nn.Dropout(dropout)
@@ -54,19 +61,26 @@ class TokenEmbedding(nn.Module):
         rates[pad_id] = 0
         # Not saved: it matters to training alone, and whoever trains on has the counts.
         self.register_buffer("replacement", rates, persistent=False)
+        self.register_buffer("frozen", frozen)
 
     @property
     def weight(self) -> Tensor:
-        """The vectors, (size, embedding_size)."""
-        return self.embedding.weight
+        """The vectors, (size, embedding_size); no gradient reaches those that are frozen."""
+        weight = self.embedding.weight
+        if self.frozen is None:
+            return weight
+        return torch.where(self.frozen.unsqueeze(1), weight.detach(), weight)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Look up: ids (...) -> (..., embedding_size)."""
         if self.training and self.word_dropout > 0:
             drawn = torch.rand(ids.shape, device=ids.device) < self.replacement[ids]
             ids = ids.masked_fill(drawn, self.unknown_id)
-        vectors: Tensor = self.dropout(self.embedding(ids))
-        return vectors
+        vectors: Tensor = self.embedding(ids)
+        if self.frozen is not None:
+            vectors = torch.where(self.frozen[ids].unsqueeze(-1), vectors.detach(), vectors)
+        dropped: Tensor = self.dropout(vectors)
+        return dropped
 
 
 class CharacterEmbedding(nn.Module):

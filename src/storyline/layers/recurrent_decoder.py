@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from storyline.layers.attention import Attention, new_attention
+from storyline.layers.attention import Attention
+from storyline.layers.attentions import new_attention
 from storyline.layers.bridge import Bridge
+from storyline.layers.coverage_attention import CoverageAttention
 from storyline.layers.decoding import Decoded, Decoder, DecodingState, Encoded
 from storyline.layers.recurrent import Recurrent
 from storyline.layers.recurrent_core import RecurrentCore
-
-# The states of one layer, by name: (1, rows, hidden_size).
-_States = dict[str, Tensor]
 
 
 @final
@@ -26,10 +25,12 @@ class RecurrentDecoder(Decoder):
     attention: a name in `ATTENTIONS`, an `Attention`, or None: the source is seen through the first states alone, the
         "thought vector" of Sutskever et al. 2014. With attention, the output of the first layer asks, the upper layers
         read [the layer below; context] of the same token (Wu et al. 2016, section 3), and what the head reads is
-        Luong's attentional vector tanh(W [top layer; context]) (Luong et al. 2015, eq. 5). So whole targets need no
-        loop over time outside the layers.
+        W [top layer; context]. So whole targets need no loop over time outside the layers. No tanh around it: it
+        saturated in the first steps of small models, before they had learned to attend, and they never did.
+        The "coverage" attention reads its own past, and is a loop over time, though the layers are not.
     input_feeding: Luong et al. 2015, section 3.3 instead: the top layer asks, and the first one reads
-        [embedded; attentional vector of the token before], 0 at first. Training then is a loop over time.
+        [embedded; attentional vector tanh(W [top layer; context]) (eq. 5) of the token before], 0 at first. Training
+        then is a loop over time.
     feed_thought: every token is read beside the h of the encoder's last layer after its last token (Cho et al. 2014).
     gnmt: from the third layer on, what a layer reads from below is added to its output (Wu et al. 2016, section 3.1).
     bridge: "learned", "copy" or "zero", see `Bridge`.
@@ -103,13 +104,14 @@ class RecurrentDecoder(Decoder):
         shared, rows = self._begin(encoded)
         dropped = [self._core(layer).dropped_weights() for layer in range(len(self.cores))]
         if not self.input_feeding:
-            return self._read(embedded, self._states(rows), shared, lengths, dropped)[0]
-        states, fed, parts = self._states(rows), rows["fed"].unsqueeze(1), []
+            return self._read(embedded, rows, shared, lengths, dropped)[0]
+        if lengths is not None:
+            places = torch.arange(embedded.shape[1], device=embedded.device)
+            beyond = places >= lengths.to(embedded.device).unsqueeze(1)
+            embedded = embedded.masked_fill(beyond.unsqueeze(-1), 0)
+        parts = []
         for token in embedded.unbind(1):
-            decoded, states = self._read(
-                torch.cat([token.unsqueeze(1), fed], dim=-1), states, shared, None, dropped
-            )
-            fed = decoded.output
+            decoded, rows = self._read(token.unsqueeze(1), rows, shared, None, dropped)
             parts.append(decoded)
         weights = [each.attention for each in parts if each.attention is not None]
         output = torch.cat([each.output for each in parts], dim=1)
@@ -126,18 +128,9 @@ class RecurrentDecoder(Decoder):
         weight_dropout, whose masks are those of a whole target.
         """
         self._check_step(embedded, state)
-        inputs = embedded.unsqueeze(1)
-        if self.input_feeding:
-            inputs = torch.cat([inputs, state.rows["fed"].unsqueeze(1)], dim=-1)
-        decoded, states = self._read(inputs, self._states(state.rows), state.shared, None, None)
-        output = decoded.output.squeeze(1)
-        rows = {
-            f"{name}_{layer}": each[0] for layer, part in enumerate(states) for name, each in part.items()
-        }
-        if self.input_feeding:
-            rows["fed"] = output
+        decoded, rows = self._read(embedded.unsqueeze(1), state.rows, state.shared, None, None)
         weights = None if decoded.attention is None else decoded.attention.squeeze(1)
-        return Decoded(output, weights), DecodingState(state.shared, rows)
+        return Decoded(decoded.output.squeeze(1), weights), DecodingState(state.shared, rows)
 
     def _begin(self, encoded: Encoded) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What a `DecodingState` holds."""
@@ -150,61 +143,80 @@ class RecurrentDecoder(Decoder):
             shared["thought"] = encoded.states["h"][-1]
         first = self.bridge(encoded)
         rows = {f"{name}_{layer}": part for name, each in first.items() for layer, part in enumerate(each)}
+        sentences = len(encoded.output)
         if self.input_feeding:
-            rows["fed"] = encoded.output.new_zeros(len(encoded.output), self.output_size)
+            rows["fed"] = encoded.output.new_zeros(sentences, self.output_size)
+        if isinstance(self.attention, CoverageAttention):
+            rows["coverage"] = encoded.output.new_zeros(sentences, encoded.output.shape[1])
         return shared, rows
-
-    def _states(self, rows: Mapping[str, Tensor]) -> list[_States]:
-        return [
-            {name: rows[f"{name}_{layer}"].unsqueeze(0) for name in self._core(layer).states}
-            for layer in range(len(self.cores))
-        ]
 
     def _read(
         self,
-        inputs: Tensor,
-        states: Sequence[_States],
+        embedded: Tensor,
+        rows: Mapping[str, Tensor],
         shared: Mapping[str, Tensor],
         lengths: Tensor | None,
         dropped: Sequence[dict[str, Tensor]] | None,
-    ) -> tuple[Decoded, list[_States]]:
-        """The stack over inputs (rows, time, size of the first layer's input), and the states after them.
+    ) -> tuple[Decoded, dict[str, Tensor]]:
+        """The stack over embedded (rows, time, input_size), of one token with input_feeding, and the rows after it.
 
-        shared: rows are those of its sentences, or several of each. dropped: the weights that each layer runs on.
+        rows, shared: those of a `DecodingState`. dropped: the weights that each layer runs on.
         """
-        below, context, weights = self._with_thought(inputs, shared), None, None
-        asking = 0 if self._first_asks else len(self.cores) - 1
-        after: list[_States] = []
-        for layer, before in enumerate(states):
-            read = functional.dropout(below, self.dropout, self.training) if layer else below
+        below, context, weights = self._inputs(embedded, rows, shared), None, None
+        after: dict[str, Tensor] = {}
+        for layer in range(len(self.cores)):
+            core, read = self._core(layer), below
+            if layer:
+                read = functional.dropout(below, self.dropout, self.training)
             if layer and self._first_asks:
                 assert context is not None
                 read = torch.cat([read, context], dim=-1)
-            output, last = self._core(layer)(read, before, lengths, dropped[layer] if dropped else {})
-            after.append(last)
+            before = {name: rows[f"{name}_{layer}"].unsqueeze(0) for name in core.states}
+            output, last = core(read, before, lengths, dropped[layer] if dropped else {})
+            after |= {f"{name}_{layer}": each[0] for name, each in last.items()}
             below = output + below if self.gnmt and layer > 1 else output
-            if self.attention is not None and layer == asking:
-                context, weights = self._look(below, shared)
+            if self.attention is not None and layer == (0 if self._first_asks else len(self.cores) - 1):
+                context, weights, covered = self._look(below, rows, shared)
+                after |= covered
         if self.combine is not None:
             assert context is not None
-            below = torch.tanh(self.combine(torch.cat([below, context], dim=-1)))
+            below = self.combine(torch.cat([below, context], dim=-1))
+        if self.input_feeding:
+            below = torch.tanh(below)
+            after["fed"] = below.squeeze(1)
         return Decoded(below, weights), after
 
-    def _look(self, query: Tensor, shared: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Context and weights (rows, time, size); the hypotheses of a sentence ask side by side."""
+    def _look(
+        self, query: Tensor, rows: Mapping[str, Tensor], shared: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+        """Context and weights (rows, time, size), and the coverage; the hypotheses of a sentence ask side by side."""
         assert self.attention is not None
-        rows, time, size = query.shape
-        asked = query.reshape(shared["padding"].shape[0], -1, size)
-        context, weights = self.attention(asked, shared, need_weights=self.need_weights)
-        return context.reshape(rows, time, -1), None if weights is None else weights.reshape(rows, time, -1)
+        count, time, size = query.shape
+        sentences = shared["padding"].shape[0]
+        if not isinstance(self.attention, CoverageAttention):
+            asked = query.reshape(sentences, -1, size)
+            context, weights = self.attention(asked, shared, need_weights=self.need_weights)
+            context = context.reshape(count, time, -1)
+            return context, None if weights is None else weights.reshape(count, time, -1), {}
+        covered, contexts, spent = rows["coverage"], [], []
+        for asked in query.unbind(1):
+            source = {**shared, "coverage": covered.view(sentences, -1, covered.shape[1])}
+            context, weights = self.attention(asked.reshape(sentences, -1, size), source)
+            assert weights is not None
+            contexts.append(context.reshape(count, -1))
+            spent.append(weights.reshape(count, -1))
+            covered = covered + spent[-1]
+        return torch.stack(contexts, dim=1), torch.stack(spent, dim=1), {"coverage": covered}
 
-    def _with_thought(self, inputs: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
-        if not self.feed_thought:
-            return inputs
-        rows, time, _ = inputs.shape
-        thought = shared["thought"]
-        wide = thought.repeat_interleave(rows // len(thought), dim=0).unsqueeze(1).expand(-1, time, -1)
-        return torch.cat([inputs, wide], dim=-1)
+    def _inputs(self, embedded: Tensor, rows: Mapping[str, Tensor], shared: Mapping[str, Tensor]) -> Tensor:
+        """What the first layer reads: the token, what was fed, the thought vector."""
+        parts, (count, time, _) = [embedded], embedded.shape
+        if self.input_feeding:
+            parts.append(rows["fed"].unsqueeze(1))
+        if self.feed_thought:
+            wide = shared["thought"].repeat_interleave(count // len(shared["thought"]), dim=0)
+            parts.append(wide.unsqueeze(1).expand(-1, time, -1))
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else embedded
 
     def _core(self, layer: int) -> RecurrentCore:
         core = self.cores[layer]

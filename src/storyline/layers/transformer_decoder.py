@@ -14,10 +14,9 @@ from storyline.layers.transformer_encoder import check_batch
 from storyline.layers.transformer_layer import (
     Entrance,
     TransformerLayer,
-    check_dropout,
-    check_sizes,
     heads,
     joined,
+    layer_stack,
     weighed,
 )
 from storyline.layers.transformer_packing import Packing
@@ -53,17 +52,15 @@ class TransformerDecoder(Decoder):
         scale: float | None = None,
     ) -> None:
         super().__init__()
-        feedforward_size = 4 * hidden_size if feedforward_size is None else feedforward_size
-        check_sizes(hidden_size, num_layers, num_heads, feedforward_size)
-        check_dropout(dropout)
+        self.layers = layer_stack(
+            hidden_size, num_layers, num_heads, feedforward_size, dropout, positions, cross=True
+        )
         self.input_size, self.source_size, self.output_size = input_size, source_size, hidden_size
         self.num_heads = num_heads
-        self.entrance = Entrance(input_size, hidden_size, positions, longest_position, dropout, scale)
-        self.source = nn.Linear(source_size, hidden_size) if source_size != hidden_size else nn.Identity()
-        self.layers = nn.ModuleList(
-            TransformerLayer(hidden_size, num_heads, feedforward_size, dropout, cross=True)
-            for _ in range(num_layers)
+        self.entrance = Entrance(
+            input_size, hidden_size, positions, longest_position, num_heads, dropout, scale
         )
+        self.source = nn.Linear(source_size, hidden_size) if source_size != hidden_size else nn.Identity()
         self.norm = nn.LayerNorm(hidden_size)
 
     def forward(self, embedded: Tensor, encoded: Encoded, lengths: Tensor | None = None) -> Decoded:
@@ -80,11 +77,10 @@ class TransformerDecoder(Decoder):
         packing = Packing.of(None if ends is None else ends.to(embedded.device), batch, time)
         source, source_packing, padding = self._source(encoded)
         steps = torch.arange(time, device=embedded.device)
-        x = self.entrance(packing.pack(embedded), steps, packing)
+        x, turns = self.entrance(packing.pack(embedded), steps, packing)
         weights = None
         for index, layer in enumerate(self._layers()):
-            projected = packing.spread(layer.queries_keys_values(x))
-            query, keys, values = (heads(each, self.num_heads) for each in projected.chunk(3, -1))
+            query, keys, values = layer.queries_keys_values(x, packing, turns)
             # Padding stands behind: no token ever sees it.
             mixed = functional.scaled_dot_product_attention(query, keys, values, is_causal=True)
             x = layer.after_self(x, packing.pack(joined(mixed)))
@@ -101,11 +97,11 @@ class TransformerDecoder(Decoder):
         """The state before the first token, one hypothesis a sentence, with the source's keys and values."""
         source, packing, padding = self._source(encoded)
         shared = {"padding": encoded.padding() if padding is None else padding}
-        rows = {}
+        rows, head_size = {}, self.output_size // self.num_heads
         for index, layer in enumerate(self._layers()):
             shared[f"source_l{index}"] = packing.spread(layer.source_keys_values(source))
             # keys and values of the tokens so far
-            rows[f"cache_l{index}"] = source.new_zeros(packing.batch, 2, 0, self.output_size)
+            rows[f"cache_l{index}"] = source.new_zeros(packing.batch, 2, self.num_heads, 0, head_size)
         return DecodingState(shared, rows)
 
     def step(self, embedded: Tensor, state: DecodingState) -> tuple[Decoded, DecodingState]:
@@ -118,18 +114,16 @@ class TransformerDecoder(Decoder):
                 f"input has shape {tuple(embedded.shape)} for {count} hypotheses of {sentences} sentences; a step "
                 "is (sentences * width, input_size)"
             )
-        position = torch.full((1,), before.shape[2], device=embedded.device)
-        x = self.entrance(embedded, position, Packing(count, 1))
+        position = torch.full((1,), before.shape[3], device=embedded.device)
+        packing = Packing(count, 1)
+        x, turns = self.entrance(embedded, position, packing)
         rows, weights = {}, None
         for index, layer in enumerate(self._layers()):
             name = f"cache_l{index}"
-            projected = layer.queries_keys_values(x)
-            query, new = projected[:, : self.output_size], projected[:, self.output_size :]
-            rows[name] = torch.cat([state.rows[name], new.reshape(count, 2, 1, -1)], 2)
-            keys, values = (heads(each, self.num_heads) for each in rows[name].unbind(1))
-            mixed = functional.scaled_dot_product_attention(
-                heads(query.unsqueeze(1), self.num_heads), keys, values
-            )
+            query, keys, values = layer.queries_keys_values(x, packing, turns)
+            rows[name] = torch.cat([state.rows[name], torch.stack([keys, values], 1)], 3)
+            keys, values = rows[name].unbind(1)
+            mixed = functional.scaled_dot_product_attention(query, keys, values)
             x = layer.after_self(x, joined(mixed).squeeze(1))
             # The hypotheses of a sentence ask its source side by side, as the tokens of a target do.
             query = layer.source_queries(x).view(sentences, count // sentences, -1)

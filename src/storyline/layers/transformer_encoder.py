@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Iterable
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,8 @@ from storyline.layers.decoding import Encoded, Encoder
 from storyline.layers.transformer_layer import (
     Entrance,
     TransformerLayer,
-    check_dropout,
-    check_sizes,
-    heads,
     joined,
+    layer_stack,
 )
 from storyline.layers.transformer_packing import Packing
 from storyline.layers.transformer_positions import PositionKind
@@ -29,7 +28,8 @@ class TransformerEncoder(Encoder):
     input_size        of the embedded tokens; a linear map leads to hidden_size where that differs
     feedforward_size  of the network in each layer; None: 4 * hidden_size
     dropout           of the entrance and of what each sublayer adds
-    positions         "sinusoidal" or "learned", see `Positions`; longest_position: of learned ones
+    positions         "sinusoidal" (Vaswani et al. 2017), "learned", see `Positions`, or "rotary" (Su et al. 2021)
+    longest_position  so many learned positions there are
     scale             what embedded tokens are multiplied by, see `Entrance`; None: sqrt(input_size)
 
     A torch.nn.TransformerEncoder of layers with norm_first=True and of a final LayerNorm has the same parameters and
@@ -51,13 +51,10 @@ class TransformerEncoder(Encoder):
         scale: float | None = None,
     ) -> None:
         super().__init__()
-        feedforward_size = 4 * hidden_size if feedforward_size is None else feedforward_size
-        check_sizes(hidden_size, num_layers, num_heads, feedforward_size)
-        check_dropout(dropout)
-        self.input_size, self.output_size, self.num_heads = input_size, hidden_size, num_heads
-        self.entrance = Entrance(input_size, hidden_size, positions, longest_position, dropout, scale)
-        self.layers = nn.ModuleList(
-            TransformerLayer(hidden_size, num_heads, feedforward_size, dropout) for _ in range(num_layers)
+        self.input_size, self.output_size = input_size, hidden_size
+        self.layers = layer_stack(hidden_size, num_layers, num_heads, feedforward_size, dropout, positions)
+        self.entrance = Entrance(
+            input_size, hidden_size, positions, longest_position, num_heads, dropout, scale
         )
         self.norm = nn.LayerNorm(hidden_size)
 
@@ -73,18 +70,13 @@ class TransformerEncoder(Encoder):
         packing = Packing.of(ends, batch, time)
         steps = torch.arange(time, device=embedded.device)
         mask = None if ends is None else (steps < ends.unsqueeze(1))[:, None, None]
-        x = self.entrance(packing.pack(embedded), steps, packing)
-        for layer in self.layers:
-            x = self._layer(layer, x, packing, mask)
+        x, turns = self.entrance(packing.pack(embedded), steps, packing)
+        for layer in cast(Iterable[TransformerLayer], self.layers):
+            query, keys, values = layer.queries_keys_values(x, packing, turns)
+            mixed = functional.scaled_dot_product_attention(query, keys, values, mask)
+            x = layer.feed(layer.after_self(x, packing.pack(joined(mixed))))
         given = torch.as_tensor(lengths, dtype=torch.int64, device=embedded.device)
         return Encoded(packing.spread(self.norm(x)), given)
-
-    def _layer(self, layer: nn.Module, x: Tensor, packing: Packing, mask: Tensor | None) -> Tensor:
-        assert isinstance(layer, TransformerLayer)
-        projected = packing.spread(layer.queries_keys_values(x))
-        query, keys, values = (heads(each, self.num_heads) for each in projected.chunk(3, -1))
-        mixed = functional.scaled_dot_product_attention(query, keys, values, mask)
-        return layer.feed(layer.after_self(x, packing.pack(joined(mixed))))
 
 
 def check_batch(embedded: Tensor, input_size: int, weight: Tensor) -> None:

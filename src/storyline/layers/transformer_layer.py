@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from storyline.layers.transformer_packing import Packing
-from storyline.layers.transformer_positions import PositionKind, Positions
+from storyline.layers.transformer_positions import PositionKind, Positions, Turns
 
 
 class TransformerLayer(nn.Module):
@@ -39,10 +39,19 @@ class TransformerLayer(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def queries_keys_values(self, x: Tensor) -> Tensor:
-        """For self-attention, of all heads: (tokens, size) -> (tokens, 3 * size)."""
+    def queries_keys_values(
+        self, x: Tensor, packing: Packing, turns: Turns | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """For self-attention: (tokens, size) -> three times (batch, heads, time, size of a head), 0 in padding."""
         held = self.self_attn
-        return functional.linear(self.norm1(x), held.in_proj_weight, held.in_proj_bias)
+        projected = functional.linear(self.norm1(x), held.in_proj_weight, held.in_proj_bias)
+        split = packing.spread(projected).view(packing.batch, packing.time, 3, self.num_heads, -1)
+        query, keys, values = (each.transpose(1, 2) for each in split.unbind(2))
+        if turns is not None:
+            # both in one
+            turned = turns.turn(split[:, :, :2].flatten(2, 3)).transpose(1, 2)
+            query, keys = turned.chunk(2, 1)
+        return query, keys, values
 
     def source_keys_values(self, source: Tensor) -> Tensor:
         """For attention over the source: (tokens, size) -> (tokens, 2 * size)."""
@@ -72,31 +81,36 @@ class TransformerLayer(nn.Module):
 
 
 class Entrance(nn.Module):
-    """Embedded tokens to what the first layer reads: scaled, brought to its size, with positions, and dropout.
+    """Embedded tokens to what the first layer reads: scaled, brought to its size, positions added, dropout.
 
-    scale  what the vectors are multiplied by; None: sqrt(input_size) (Vaswani et al. 2017, section 3.4), made for
-           vectors of length 1, as `TokenEmbedding` starts them
+    positions  "rotary" adds nothing: there the layers turn queries and keys
+
+    scale      what the vectors are multiplied by; None: sqrt(input_size) (Vaswani et al. 2017, section 3.4), made for
+               vectors of length 1, as `TokenEmbedding` starts them
     """
 
     def __init__(
         self, input_size: int, hidden_size: int, positions: PositionKind, longest: int,
-        dropout: float, scale: float | None,
+        num_heads: int, dropout: float, scale: float | None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.scale = math.sqrt(input_size) if scale is None else scale
         self.linear = nn.Linear(input_size, hidden_size) if input_size != hidden_size else None
-        self.positions = Positions(positions, hidden_size, longest)
+        self.positions = None if positions == "rotary" else Positions(positions, hidden_size, longest)
+        self.head_size = hidden_size // num_heads
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Tensor, positions: Tensor, packing: Packing) -> Tensor:
-        """Packed tokens (tokens, input_size), positions (time,) or (batch, time) -> (tokens, hidden_size)."""
+    def forward(self, tokens: Tensor, positions: Tensor, packing: Packing) -> tuple[Tensor, Turns | None]:
+        """Packed tokens (tokens, input_size) at positions (time,) or (batch, time) int64 -> (tokens, hidden_size).
+
+        Also by how much queries and keys of rotary positions are to be turned.
+        """
         x = tokens * self.scale
         if self.linear is not None:
             x = self.linear(x)
-        added = self.positions(positions).to(x.dtype)
-        x = x + packing.pack_steps(added)
-        dropped: Tensor = self.dropout(x)
-        return dropped
+        if self.positions is None:
+            return self.dropout(x), Turns.of(positions, self.head_size, x)
+        return self.dropout(x + packing.pack_steps(self.positions(positions).to(x.dtype))), None
 
 
 def heads(projected: Tensor, count: int) -> Tensor:
@@ -124,8 +138,12 @@ def weighed(query: Tensor, keys: Tensor, values: Tensor, padding: Tensor | None)
     return weights @ values, weights.mean(1)
 
 
-def check_sizes(hidden_size: int, num_layers: int, num_heads: int, feedforward_size: int) -> None:
-    """Refuse what makes no Transformer, with the name of the argument."""
+def layer_stack(
+    hidden_size: int, num_layers: int, num_heads: int, feedforward_size: int | None,
+    dropout: float, positions: PositionKind, *, cross: bool = False,
+) -> nn.ModuleList:  # fmt: skip
+    """The layers of a Transformer. Raises ValueError with the name of the argument that makes none."""
+    feedforward_size = 4 * hidden_size if feedforward_size is None else feedforward_size
     for name, value in (
         ("hidden_size", hidden_size), ("num_layers", num_layers), ("num_heads", num_heads),
         ("feedforward_size", feedforward_size),
@@ -136,9 +154,14 @@ def check_sizes(hidden_size: int, num_layers: int, num_heads: int, feedforward_s
         raise ValueError(
             f"hidden_size is {hidden_size} and num_heads {num_heads}; it must be a multiple of them"
         )
-
-
-def check_dropout(dropout: float) -> None:
-    """Refuse what is no probability."""
+    if positions == "rotary" and hidden_size // num_heads % 2:
+        raise ValueError(
+            f"hidden_size={hidden_size} gives each of num_heads={num_heads} heads {hidden_size // num_heads} channels; "
+            "rotary positions need an even number"
+        )
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout is {dropout}; it must be a probability below 1")
+    return nn.ModuleList(
+        TransformerLayer(hidden_size, num_heads, feedforward_size, dropout, cross=cross)
+        for _ in range(num_layers)
+    )

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from storyline import artifact
+from storyline.tasks.answerer import Answerer
+from storyline.tasks.chatbot import Chatbot
 from storyline.tasks.classifier import Classifier
 from storyline.tasks.estimator import StrPath
 from storyline.tasks.language import LanguageModel
 from storyline.tasks.tagger import Tagger
 from storyline.tasks.translator import Translator
+from storyline.tasks.word_vectors import WordVectors
 
-__all__ = ["Classifier", "LanguageModel", "Tagger", "Translator", "load"]
+__all__ = [
+    "Answerer",
+    "Chatbot",
+    "Classifier",
+    "LanguageModel",
+    "Tagger",
+    "Translator",
+    "WordVectors",
+    "load",
+]
 
-Estimator = Classifier | LanguageModel | Tagger | Translator
+Estimator = Answerer | Chatbot | Classifier | LanguageModel | Tagger | Translator
 _TASKS: dict[str, type[Estimator]] = {
-    kind.task: kind for kind in (Classifier, LanguageModel, Tagger, Translator)
+    kind.task: kind for kind in (Answerer, Chatbot, Classifier, LanguageModel, Tagger, Translator)
 }
 
 

@@ -34,6 +34,16 @@ from storyline.tasks.metrics import class_metrics
 from storyline.tasks.readers import Sequences, TextReader
 from storyline.tasks.reading import SequenceReading
 from storyline.tasks.settings import ClassifierSettings, check_settings, resolve_classifier
+from storyline.tasks.starting_vectors import (
+    StartingVectors,
+    embedding_size,
+    refuse_frozen_noise,
+    vector_identity,
+)
+from storyline.tasks.word_vectors import WordVectors
+
+# Of a vector where nothing else says it.
+_EMBEDDING_SIZE = 128
 
 
 class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type: ignore[misc]
@@ -55,7 +65,8 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
     lowercase            texts are lowered first (word, subword)
     min_count            a word or character seen less often in training is <unk>
     max_vocabulary       at most so many words; None: all (subword: the encoder's own default)
-    embedding_size       size of the vector of a word
+    embedding_size       size of the vector of a word; "auto": that of the vectors that fit is given, else 128
+    freeze_vectors       keep the vectors that fit is given as they are (other words' are learned); else they are tuned
     word_dropout         a: in training a word of count n becomes <unk> with probability a / (a + n)
     dropout              of the embedded words and of the pooled state [.5; .5]
     noise                standard deviation of Gaussian noise added to scaled series in training [0; .3 for fewer than
@@ -100,7 +111,8 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
         lowercase: bool = True,
         min_count: int = 1,
         max_vocabulary: int | None = None,
-        embedding_size: int = 128,
+        embedding_size: int | Literal["auto"] = "auto",
+        freeze_vectors: bool = False,
         word_dropout: float = 0.25,
         dropout: float | Literal["auto"] = "auto",
         noise: float | Literal["auto"] = "auto",
@@ -139,6 +151,7 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
         *,
         validation: tuple[Any, Any] | None = None,
         unlabelled: Sequence[str] | None = None,
+        vectors: WordVectors | None = None,
         folder: StrPath | None = None,
         resume: bool = False,
         events: Listeners = (),
@@ -148,6 +161,9 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
         validation   (X, y) to choose the best weights by; None: `validation_fraction` of X
         unlabelled   texts (of the same kind, no labels) from which the first word vectors are learned, by
                      positive pointwise mutual information; their frequent words join the vocabulary
+        vectors      word vectors to start from; 20,000 of their words, the first ones that the texts lack, join the
+                     vocabulary. training_summary_ counts the tokens that have one. For subwords those are
+                     given a vector that begin a word and are a known word
         folder       gets metrics.jsonl and checkpoints (the model itself is written by `save_pretrained`)
         resume       go on from the checkpoints in `folder`, with the same data and settings, to the same bits
         events       called with each training event
@@ -156,10 +172,13 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
         fewer than two classes.
         """
         settings = check_settings(ClassifierSettings, self.get_params(deep=False))
+        before = self.network_ if self.warm_start and hasattr(self, "network_") else None
+        usual = self.resolved_.embedding_size if before is not None else _EMBEDDING_SIZE
+        size = embedding_size(settings.embedding_size, vectors, usual)
+        settings = settings.model_copy(update={"embedding_size": size})
         self._forget_features()
         kind = kind_of(X)
         raw, labels = self._checked(X, y, kind)
-        before = self.network_ if self.warm_start and hasattr(self, "network_") else None
         if before is None:
             self.classes_, targets = np.unique(labels, return_inverse=True)
         else:
@@ -169,14 +188,15 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
                 f"y holds one class, {self.classes_.tolist()[0]!r}; a classifier needs at least two"
             )
         rows, held_out = _split(targets, settings, validation is not None)
-        vectors = self._learn_reader(raw, rows, kind, unlabelled, settings, warm=before is not None)
+        start = self._learn_reader(raw, rows, kind, unlabelled, vectors, settings, warm=before is not None)
+        refuse_frozen_noise(settings.freeze_vectors, vectors, warm=before is not None)
         everything = replace(self.reader_.read(raw, kind), targets=targets)
         validating = everything.take(held_out) if len(held_out) else None
         if validation is not None:
             validating = self._read_labelled(*check_pair(validation), name="validation y")
         self._resolve(settings, everything.take(rows), patient=validating is not None)
         with reproducible(settings.seed):
-            network = self._new_network(vectors)
+            network = self._new_network(start)
         if before is not None:
             take_weights(network, before)
         self.unknown_ = validating.unknown if validating else (0, 0)
@@ -186,8 +206,10 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
             "y": labels.tolist(),
             "validation": [validating.values, validating.classes] if validation and validating else None,
             "unlabelled": None if unlabelled is None else list(unlabelled),
+            "vectors": vector_identity(vectors),
         }
-        self._train(program, data, folder=folder, resume=resume, events=events, examples=len(rows))
+        extra = {"examples": len(rows)} | (start.summary() if start else {})
+        self._train(program, data, folder=folder, resume=resume, events=events, **extra)
         return self
 
     def stretch(self, factor: float) -> Self:
@@ -254,8 +276,8 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
     ) -> ClassifierProgram:
         return ClassifierProgram(network, training, validating, self.resolved_)
 
-    def _new_network(self, vectors: np.ndarray | None = None) -> SequenceClassifier:
-        return new_classifier(self.resolved_, self.reader_, len(self.classes_), vectors)
+    def _new_network(self, start: StartingVectors | None = None) -> SequenceClassifier:
+        return new_classifier(self.resolved_, self.reader_, len(self.classes_), start)
 
 
 def _split(targets: np.ndarray, settings: ClassifierSettings, given: bool) -> tuple[np.ndarray, np.ndarray]:

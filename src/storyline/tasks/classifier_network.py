@@ -15,6 +15,7 @@ from storyline.tasks.batches import Batches
 from storyline.tasks.estimator import recurrent
 from storyline.tasks.readers import Reader, Sequences, TextReader
 from storyline.tasks.settings import ClassifierSettings
+from storyline.tasks.starting_vectors import StartingVectors, embedding_arguments
 
 
 class SequenceClassifier(nn.Module):
@@ -70,12 +71,13 @@ class SequenceClassifier(nn.Module):
 
 
 def new_classifier(
-    settings: ClassifierSettings, reader: Reader, classes: int, vectors: np.ndarray | None
+    settings: ClassifierSettings, reader: Reader, classes: int, start: StartingVectors | None
 ) -> SequenceClassifier:
     """The network that resolved settings ask for, with its initial weights; draws from torch's generator.
 
-    vectors  (words, embedding_size): where the word vectors start, None: at random
+    start  where the vectors of the words start, None: at random
     """
+    assert settings.embedding_size != "auto"
     assert settings.pooling != "auto"
     assert settings.dropout != "auto"
     assert settings.noise != "auto"
@@ -89,7 +91,7 @@ def new_classifier(
             counts=torch.from_numpy(reader.encoder.counts),
             word_dropout=settings.word_dropout,
             pad_id=reader.encoder.pad_id,
-            vectors=None if vectors is None else torch.from_numpy(vectors),
+            **embedding_arguments(start, reader.encoder.size, freeze=settings.freeze_vectors),
         )
     size = settings.embedding_size if isinstance(reader, TextReader) else reader.channels
     layer = recurrent(settings, size, bidirectional=settings.bidirectional, dropout=settings.dropout)

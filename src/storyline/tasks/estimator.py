@@ -205,7 +205,10 @@ def take_weights(network: nn.Module, before: nn.Module) -> None:
                 f"warm_start cannot go on: {name} is {tuple(value.shape)} and was {was}; keep the settings and the "
                 "channels of the fit before, or set warm_start=False"
             )
-    network.load_state_dict(old)
+    # Vectors that were frozen may be tuned from now on.
+    network.load_state_dict(
+        {name: value for name, value in old.items() if name in new or "frozen" not in name}
+    )
 
 
 def recurrent(

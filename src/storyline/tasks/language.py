@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
@@ -30,6 +29,14 @@ from storyline.tasks.language_network import LanguageProgram, NextToken, new_lan
 from storyline.tasks.language_probe import probe_language
 from storyline.tasks.language_scoring import score_tokens
 from storyline.tasks.settings import LanguageModelSettings, check_settings, resolve_language
+from storyline.tasks.starting_vectors import (
+    StartingVectors,
+    embedding_size,
+    encoder_vectors,
+    refuse_frozen_noise,
+    vector_identity,
+)
+from storyline.tasks.word_vectors import WordVectors
 
 
 class LanguageModel(SequenceEstimator[NextToken]):
@@ -50,14 +57,16 @@ class LanguageModel(SequenceEstimator[NextToken]):
     whitespace           for words: a token is what stands between blanks; else punctuation stands apart
     min_count            a word or character seen less often in training is <unk>
     max_vocabulary       at most so many tokens; None: all (for subword: 2,000)
-    embedding_size       of a token's vector; "auto": hidden_size for words and subwords, at most 64 for characters
+    embedding_size       of a token's vector; "auto": that of the vectors that fit is given, else hidden_size for words
+                         and subwords, at most 64 for characters
     tied                 the head's weight is the embedding's; "auto": for words and subwords, unless adaptive
     softmax              "full"; "sampled": training steps score a sample of the words (layers.SampledHead); or
                          "adaptive": little is spent on rare words (layers.AdaptiveHead). "auto": sampled for words,
                          above 5,000 of them, else full
     candidates           words in the sample of a step, on average
     word_vectors         start from word vectors that the training text teaches (positive pointwise mutual
-                         information); "auto": for words, above 5,000 of them
+                         information); "auto": for words, above 5,000 of them, where fit is given no vectors
+    freeze_vectors       keep the vectors that fit is given as they are (other words' are learned); else they are tuned
     shortcut             the head also reads the last token itself, past the recurrent stack; "auto": likewise
     dropout              of the state that the head reads, between layers, and, but for characters, of the embedding
                          (the same channels at all steps of a chunk)
@@ -99,6 +108,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         softmax: Literal["full", "sampled", "adaptive", "auto"] = "auto",
         candidates: int = 1200,
         word_vectors: bool | Literal["auto"] = "auto",
+        freeze_vectors: bool = False,
         shortcut: bool | Literal["auto"] = "auto",
         dropout: float = 0.3,
         learn_initial_state: bool = False,
@@ -132,6 +142,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         y: None = None,
         *,
         validation: Text | None = None,
+        vectors: WordVectors | None = None,
         folder: StrPath | None = None,
         resume: bool = False,
         events: Listeners = (),
@@ -139,11 +150,14 @@ class LanguageModel(SequenceEstimator[NextToken]):
         """Learn a text X, or a list of documents; y is not read.
 
         validation  a text to choose the best weights by; None: the last `validation_fraction` of X
+        vectors     word vectors to start from; no word joins the vocabulary, for the model also writes it
         folder, resume, events: as in Classifier.fit
 
         Raises ValueError for a setting that does not fit, and for a text that is empty or too short for its streams.
         """
-        settings = check_settings(LanguageModelSettings, self.get_params(deep=False))
+        settings = self._with_size_of(
+            check_settings(LanguageModelSettings, self.get_params(deep=False)), vectors
+        )
         documents = check_documents(X)
         training, held_out = hold_out_end(
             documents, 0.0 if validation is not None else settings.validation_fraction
@@ -155,26 +169,32 @@ class LanguageModel(SequenceEstimator[NextToken]):
             remember=steps_to_remember(settings, settings.steps),
             vocabulary=self.encoder_.size,
             validated=validation is not None or bool(held_out),
+            given_vectors=vectors is not None,
         )
         ids = self._ids(training)
         checked = self._ids(check_documents(validation, "validation") if validation is not None else held_out)
         self.unknown_ = (self.encoder_.unknown(checked), len(checked))
-        vectors = self._word_vectors(ids) if self.resolved_.word_vectors else None
+        start = self._starting_vectors(ids, vectors)
         with reproducible(settings.seed):
             program = LanguageProgram(
-                self._new_network(vectors),
+                self._new_network(start),
                 ids,
                 checked if len(checked) > 1 else None,
                 self.resolved_,
             )
         self._train(
             program,
-            {"X": documents, "validation": None if validation is None else check_documents(validation)},
+            {
+                "X": documents,
+                "validation": None if validation is None else check_documents(validation),
+                "vectors": vector_identity(vectors),
+            },
             folder=folder,
             resume=resume,
             events=events,
             tokens=len(ids),
             vocabulary=self.encoder_.size,
+            **(start.summary() if start else {}),
         )
         return self
 
@@ -313,15 +333,32 @@ class LanguageModel(SequenceEstimator[NextToken]):
     def _ids(self, documents: list[str]) -> np.ndarray:
         return encode_documents(self.encoder_, documents, ended=self.many_)
 
-    def _word_vectors(self, ids: np.ndarray) -> torch.Tensor:
+    def _with_size_of(
+        self, settings: LanguageModelSettings, vectors: WordVectors | None
+    ) -> LanguageModelSettings:
+        refuse_frozen_noise(settings.freeze_vectors, vectors)
+        if vectors is None:
+            return settings
+        if settings.word_vectors is True:
+            raise ValueError(
+                "word_vectors=True learns vectors from the text, and vectors were given; drop one"
+            )
+        size = embedding_size(settings.embedding_size, vectors, 0)
+        return settings.model_copy(update={"embedding_size": size})
+
+    def _starting_vectors(self, ids: np.ndarray, vectors: WordVectors | None) -> StartingVectors | None:
+        if vectors is not None:
+            return encoder_vectors(vectors, self.encoder_, self.resolved_.seed)
+        if not self.resolved_.word_vectors:
+            return None
         assert isinstance(self.encoder_, WordEncoder)
         assert self.resolved_.embedding_size != "auto"
         size, seed = self.resolved_.embedding_size, self.resolved_.seed
-        vectors = ppmi_vectors([ids], self.encoder_.vocabulary, size, seed=seed, name="embedding_size")
-        return torch.from_numpy(vectors)
+        found = ppmi_vectors([ids], self.encoder_.vocabulary, size, seed=seed, name="embedding_size")
+        return StartingVectors(found)
 
-    def _new_network(self, vectors: torch.Tensor | None = None) -> NextToken:
-        return new_language_network(self.resolved_, self.encoder_, vectors)
+    def _new_network(self, start: StartingVectors | None = None) -> NextToken:
+        return new_language_network(self.resolved_, self.encoder_, start)
 
     def _documents(self) -> dict[str, Any]:
         return {"encoder.json": self.encoder_.to_document() | {"many": self.many_}}

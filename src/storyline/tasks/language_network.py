@@ -22,6 +22,7 @@ from storyline.layers import (
 )
 from storyline.tasks.estimator import recurrent
 from storyline.tasks.settings import LanguageModelSettings
+from storyline.tasks.starting_vectors import StartingVectors, embedding_arguments
 
 Carry = dict[str, Tensor]
 # Adaptive softmax: the most frequent words, and ranges of rarer ones (Grave et al. 2017).
@@ -56,10 +57,15 @@ class NextToken(nn.Module):
         self.embedding, self.layer, self.head = embedding, layer, head
         self.dropout, self.shortcut = LockedDropout(dropout, batch_first=True), shortcut
 
-    def forward(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
-        """Ids (batch, time), the state before them -> what the head reads (batch, time, size), the state after them."""
+    def forward(
+        self, ids: Tensor, carry: Carry | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Carry]:
+        """Ids (batch, time), the state before them -> what the head reads (batch, time, size), the state after them.
+
+        lengths  (batch,): tokens of each row, None: all of them
+        """
         embedded = self.dropout(self.embedding(ids))
-        output, state = self.layer(embedded, self._state(carry))
+        output, state = self.layer(embedded, self._state(carry), lengths=lengths)
         return self.for_head(output, embedded), self._carry(state)
 
     def step(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
@@ -85,11 +91,11 @@ class NextToken(nn.Module):
 
 
 def new_language_network(
-    settings: LanguageModelSettings, encoder: TextEncoder, vectors: Tensor | None
+    settings: LanguageModelSettings, encoder: TextEncoder, start: StartingVectors | None
 ) -> NextToken:
     """The network that resolved settings ask for, with its initial weights; draws from torch's generator.
 
-    vectors  (tokens, embedding_size): where the token vectors start, None: at random
+    start  where the vectors of the tokens start, None: at random
     """
     assert settings.embedding_size != "auto"
     embedding = TokenEmbedding(
@@ -97,7 +103,7 @@ def new_language_network(
         settings.embedding_size,
         unknown_id=encoder.unknown_id,
         pad_id=encoder.pad_id,
-        vectors=vectors,
+        **embedding_arguments(start, encoder.size, freeze=settings.freeze_vectors),
     )
     layer = recurrent(settings, settings.embedding_size, bidirectional=False, dropout=settings.dropout)
     return NextToken(

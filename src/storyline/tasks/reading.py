@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from storyline.artifact import Artifact
+from storyline.tasks.classifier_vocabulary import learn_vocabulary
 from storyline.tasks.estimator import Network, SequenceEstimator
 from storyline.tasks.inputs import Kind, check_texts, kind_of
 from storyline.tasks.labels import (
@@ -24,7 +25,8 @@ from storyline.tasks.labels import (
 )
 from storyline.tasks.readers import Reader, Sequences, SeriesReader, TextReader, read_series, restored_reader
 from storyline.tasks.settings import ClassifierSettings
-from storyline.tasks.word_vectors import learn_vocabulary
+from storyline.tasks.starting_vectors import StartingVectors
+from storyline.tasks.word_vectors import WordVectors
 
 # Of a table; what is neither becomes the first.
 _PRECISIONS = [np.float64, np.float32]
@@ -50,22 +52,27 @@ class SequenceReading(SequenceEstimator[Network], ABC):
         rows: np.ndarray,
         kind: Kind,
         unlabelled: Sequence[str] | None,
+        vectors: WordVectors | None,
         settings: ClassifierSettings,
         *,
         warm: bool,
-    ) -> np.ndarray | None:
+    ) -> StartingVectors | None:
         """Set `reader_` from the training rows, but in a warm start; first word vectors where texts teach them."""
-        if unlabelled is not None and (warm or kind != "text"):
-            why = "to a warm start, which keeps its words" if warm else "and X holds series"
-            raise ValueError(f"unlabelled texts were given {why}; leave unlabelled out")
+        for name, what, given in (
+            ("unlabelled", "unlabelled texts", unlabelled),
+            ("vectors", "word vectors", vectors),
+        ):
+            if given is not None and (warm or kind != "text"):
+                why = "to a warm start, which keeps its words" if warm else "and X holds series"
+                raise ValueError(f"{what} were given {why}; leave {name} out")
         if warm:
             return None
         if kind != "text":
             self.reader_ = SeriesReader.fitted(raw, rows)
             return None
-        encoder, vectors = learn_vocabulary([raw[row] for row in rows], unlabelled, settings)
+        encoder, start = learn_vocabulary([raw[row] for row in rows], unlabelled, vectors, settings)
         self.reader_ = TextReader(encoder)
-        return vectors
+        return start
 
     def _checked(self, X: Any, y: Any, kind: Kind) -> tuple[Any, np.ndarray]:
         """X and y of fit; scikit-learn's own checks where X is a table."""

@@ -31,7 +31,7 @@ _SERIES_STEPS = 1500
 _FEW_SERIES = 5_000
 # From how many words on a language model's softmax is sampled where that is "auto".
 _MANY_WORDS = 5_000
-Named = TypeVar("Named", bound="ModelSettings")
+Named = TypeVar("Named", bound=BaseModel)
 
 
 class ModelSettings(BaseModel):
@@ -90,7 +90,8 @@ class ClassifierSettings(ModelSettings):
     bidirectional: bool | Auto
     pooling: Literal["last", "max", "mean", "auto"]
     level: Literal["word", "char", "subword"]
-    embedding_size: PositiveInt
+    embedding_size: PositiveInt | Auto
+    freeze_vectors: bool = False  # not in models saved before there was the choice
     word_dropout: Annotated[float, Field(ge=0)]
     noise: Annotated[float, Field(ge=0)] | Auto
     label_smoothing: Share
@@ -118,7 +119,8 @@ class TaggerSettings(ModelSettings):
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     bidirectional: bool
-    embedding_size: PositiveInt
+    embedding_size: PositiveInt | Auto
+    freeze_vectors: bool = False  # not in models saved before there was the choice
     character_size: PositiveInt
     spelling_size: Even
     word_dropout: Annotated[float, Field(ge=0)]
@@ -141,6 +143,7 @@ class LanguageModelSettings(ModelSettings):
     softmax: Literal["full", "sampled", "adaptive", "auto"]
     candidates: PositiveInt
     word_vectors: bool | Auto
+    freeze_vectors: bool = False  # not in models saved before there was the choice
     shortcut: bool | Auto
     steps: PositiveInt
 
@@ -155,6 +158,26 @@ class LanguageModelSettings(ModelSettings):
         return self
 
 
+class AnswererSettings(ModelSettings):
+    """Settings of an Answerer."""
+
+    specials = 3
+
+    mode: Literal["span", "generate", "auto"]
+    dropout: Share | Auto
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    embedding_size: PositiveInt
+    spelling_size: Even
+    character_size: PositiveInt
+    word_dropout: Annotated[float, Field(ge=0)]
+    label_smoothing: Share
+    word_vectors: bool | Auto
+    hops: PositiveInt
+    longest: PositiveInt | Auto
+
+
 def check_settings(kind: type[Named], given: dict[str, Any]) -> Named:
     """`given` as `kind`; a ValueError in one sentence names each setting that is unknown or out of range."""
     plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in given.items()}
@@ -164,7 +187,7 @@ def check_settings(kind: type[Named], given: dict[str, Any]) -> Named:
         raise ValueError("; ".join(_sentences(kind, plain, error))) from None
 
 
-def _sentences(kind: type[ModelSettings], given: dict[str, Any], error: ValidationError) -> list[str]:
+def _sentences(kind: type[BaseModel], given: dict[str, Any], error: ValidationError) -> list[str]:
     wanted: dict[str, list[str]] = {}
     for item in error.errors():
         name = str(item["loc"][0]) if item["loc"] else ""
@@ -207,7 +230,12 @@ def resolve_classifier(
 
 
 def resolve_language(
-    settings: LanguageModelSettings, *, remember: int | None, vocabulary: int, validated: bool
+    settings: LanguageModelSettings,
+    *,
+    remember: int | None,
+    vocabulary: int,
+    validated: bool,
+    given_vectors: bool = False,
 ) -> LanguageModelSettings:
     """The settings with every "auto" replaced, as the docstring of LanguageModel says."""
     characters = settings.level == "char"
@@ -224,7 +252,9 @@ def resolve_language(
         "tied": tied,
         "embedding_size": size,
         "remember": remember,
-        "word_vectors": many if settings.word_vectors == "auto" else settings.word_vectors,
+        "word_vectors": many and not given_vectors
+        if settings.word_vectors == "auto"
+        else settings.word_vectors,
         "shortcut": many if settings.shortcut == "auto" else settings.shortcut,
     }
     return settings.model_copy(update=update if validated else {**update, "patience": None})

@@ -25,8 +25,20 @@ from storyline.tasks.inputs import check_pair
 from storyline.tasks.metrics import class_metrics, counts_by_class
 from storyline.tasks.sentences import Sentences, Tokens, check_sentences, check_tags, read_sentences
 from storyline.tasks.settings import TaggerSettings, check_settings
+from storyline.tasks.starting_vectors import (
+    StartingVectors,
+    embedding_size,
+    joined,
+    refuse_frozen_noise,
+    starting_vectors,
+    vector_identity,
+)
 from storyline.tasks.tagger_network import TaggerProgram, TokenTagger, log_probabilities, new_tagger
 from storyline.tasks.tagger_probe import probe_tagger
+from storyline.tasks.word_vectors import WordVectors
+
+# Of a vector where nothing else says it.
+_EMBEDDING_SIZE = 100
 
 
 class Tagger(SequenceEstimator[TokenTagger]):
@@ -44,7 +56,8 @@ class Tagger(SequenceEstimator[TokenTagger]):
     lowercase            words are lowered before they are looked up; their spelling is not
     min_count            a word seen less often in training is <unk>
     max_vocabulary       at most so many words; None: all
-    embedding_size       of a word's vector
+    embedding_size       of a word's vector; "auto": that of the vectors that fit is given, else 100
+    freeze_vectors       keep the vectors that fit is given as they are (other words' are learned); else they are tuned
     spelling_size        of the vector of its spelling, half for either direction
     character_size       of a character's vector
     word_dropout         a: in training a word of count n becomes <unk> with probability a / (a + n)
@@ -82,7 +95,8 @@ class Tagger(SequenceEstimator[TokenTagger]):
         lowercase: bool = True,
         min_count: int = 1,
         max_vocabulary: int | None = None,
-        embedding_size: int = 100,
+        embedding_size: int | Literal["auto"] = "auto",
+        freeze_vectors: bool = False,
         spelling_size: int = 100,
         character_size: int = 32,
         word_dropout: float = 0.25,
@@ -123,16 +137,20 @@ class Tagger(SequenceEstimator[TokenTagger]):
         y: Tokens,
         *,
         validation: tuple[Tokens, Tokens] | None = None,
+        vectors: WordVectors | None = None,
         folder: StrPath | None = None,
         resume: bool = False,
         events: Listeners = (),
     ) -> Self:
-        """Learn from sentences X and their tags y; validation, folder, resume, events as in Classifier.fit.
+        """Learn from sentences X and their tags y; validation, vectors, folder, resume, events as in Classifier.fit.
 
         Raises ValueError for a setting that does not fit, an empty sentence or word, a sentence with more or fewer
         tags than words, and fewer than two different tags.
         """
         settings = check_settings(TaggerSettings, self.get_params(deep=False))
+        size = embedding_size(settings.embedding_size, vectors, _EMBEDDING_SIZE)
+        settings = settings.model_copy(update={"embedding_size": size})
+        refuse_frozen_noise(settings.freeze_vectors, vectors)
         sentences, tags = check_sentences(X, "X"), check_sentences(y, "y")
         check_tags(sentences, tags)
         if not sentences:
@@ -149,7 +167,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
             )
         else:
             rows, held_out = split_validation(len(sentences), settings.validation_fraction, settings.seed)
-        self._learn_words([sentences[row] for row in rows], settings)
+        start = self._learn_words([sentences[row] for row in rows], vectors, settings)
         everything = self._read_tagged(sentences, tags)
         training = everything.take(rows)
         checked = (
@@ -165,13 +183,14 @@ class Tagger(SequenceEstimator[TokenTagger]):
         self.resolved_ = settings.model_copy(update=update)
         with reproducible(settings.seed):
             program = TaggerProgram(
-                self._new_network(),
+                self._new_network(start),
                 training,
                 checked if len(checked) else None,
                 self.resolved_,
             )
-        data = {"X": sentences, "y": tags, "validation": validation}
-        self._train(program, data, folder=folder, resume=resume, events=events, examples=len(rows))
+        data = {"X": sentences, "y": tags, "validation": validation, "vectors": vector_identity(vectors)}
+        extra = {"examples": len(rows)} | (start.summary() if start else {})
+        self._train(program, data, folder=folder, resume=resume, events=events, **extra)
         return self
 
     def predict(self, X: Tokens) -> list[list[str]]:
@@ -223,13 +242,26 @@ class Tagger(SequenceEstimator[TokenTagger]):
         self.unknown_ = self._unknown(sentences)
         return probe_tagger(self.network_, self._built(), X, sentences, sample, seed)
 
-    def _learn_words(self, sentences: list[list[str]], settings: TaggerSettings) -> None:
+    def _learn_words(
+        self, sentences: list[list[str]], vectors: WordVectors | None, settings: TaggerSettings
+    ) -> StartingVectors | None:
+        """Set the vocabularies of words and of characters; the first vectors of the words, where some are given."""
         words = Counter(
             word.lower() if settings.lowercase else word for tokens in sentences for word in tokens
         )
         self.words_ = Vocabulary.build(words, min_count=settings.min_count, max_size=settings.max_vocabulary)
         self.characters_ = Vocabulary.build(
             Counter(letter for tokens in sentences for word in tokens for letter in word)
+        )
+        if vectors is None:
+            return None
+        self.words_ = joined(self.words_, vectors.words_, settings.max_vocabulary)
+        return starting_vectors(
+            vectors,
+            self.words_.tokens,
+            self.words_.counts,
+            specials=self.words_.specials,
+            seed=settings.seed,
         )
 
     def _read(self, X: Tokens) -> Sentences:
@@ -252,8 +284,8 @@ class Tagger(SequenceEstimator[TokenTagger]):
         words = [sentences.words[row] for row in sentences.rows]
         return sum(int((ids == self.words_.unknown_id).sum()) for ids in words), sum(map(len, words))
 
-    def _new_network(self) -> TokenTagger:
-        return new_tagger(self.resolved_, self.words_, self.characters_, len(self.tag_vocabulary_))
+    def _new_network(self, start: StartingVectors | None = None) -> TokenTagger:
+        return new_tagger(self.resolved_, self.words_, self.characters_, len(self.tag_vocabulary_), start)
 
     def _documents(self) -> dict[str, Any]:
         return {

@@ -17,6 +17,7 @@ from storyline.tasks.batches import Batches
 from storyline.tasks.estimator import recurrent
 from storyline.tasks.sentences import Sentences, TaggerBatch
 from storyline.tasks.settings import TaggerSettings
+from storyline.tasks.starting_vectors import StartingVectors, embedding_arguments
 
 
 class TokenTagger(nn.Module):
@@ -52,8 +53,18 @@ class TokenTagger(nn.Module):
         return scores
 
 
-def new_tagger(settings: TaggerSettings, words: Vocabulary, characters: Vocabulary, tags: int) -> TokenTagger:
-    """The network that resolved settings ask for, with its initial weights; draws from torch's generator."""
+def new_tagger(
+    settings: TaggerSettings,
+    words: Vocabulary,
+    characters: Vocabulary,
+    tags: int,
+    start: StartingVectors | None = None,
+) -> TokenTagger:
+    """The network that resolved settings ask for, with its initial weights; draws from torch's generator.
+
+    start  where the vectors of the words start, None: at random
+    """
+    assert settings.embedding_size != "auto"
     assert words.unknown_id is not None
     embedding = TokenEmbedding(
         len(words),
@@ -61,6 +72,7 @@ def new_tagger(settings: TaggerSettings, words: Vocabulary, characters: Vocabula
         unknown_id=words.unknown_id,
         counts=torch.from_numpy(words.counts),
         word_dropout=settings.word_dropout,
+        **embedding_arguments(start, len(words), freeze=settings.freeze_vectors),
     )
     spelling = CharacterEmbedding(
         len(characters), settings.spelling_size, character_size=settings.character_size

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
-from storyline.data import PairEncoder, TokenPairs, filled_pairs, split_validation
+from storyline.data import PairEncoder, TokenPairs, copy_unknown, filled_pairs, split_validation
 from storyline.search import Beam, Hypothesis
 from storyline.tasks.alignment import Alignment
 from storyline.tasks.estimator import (
@@ -26,11 +26,13 @@ from storyline.tasks.inputs import check_list, check_pair, refuse_surrogates
 from storyline.tasks.settings import check_settings
 from storyline.tasks.text_to_text_network import SourceToTarget, new_text_to_text_network
 from storyline.tasks.text_to_text_program import PairProgram, read_pairs
-from storyline.tasks.text_to_text_settings import TextToTextSettings
+from storyline.tasks.text_to_text_settings import AttentionName, TextToTextSettings
 from storyline.tasks.writing import Lengths, write
 
 # Size of a vocabulary of byte-pairs.
 _SUBWORDS = 8_000
+# What a batch may hold where its size is "auto", and how many steps an epoch then has if it can.
+_LEAST_TOKENS, _MOST_TOKENS, _STEPS = 250, 4_000, 100
 
 
 class TextToText(SequenceEstimator[SourceToTarget], ABC):
@@ -90,7 +92,8 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         if not len(training):
             raise ValueError(
                 f"no pair is left to learn from: of {len(sources)}, {self.dropped_['empty']} have an empty side and "
-                f"{self.dropped_['longer']} are longer than longest={settings.longest}; give more pairs, or a greater longest="
+                f"{self.dropped_['longer']} are longer than longest={settings.longest}; give more pairs, or a "
+                "greater longest="
             )
         checked = everything.take(held_out)
         if given is not None:
@@ -100,7 +103,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         remember = None
         if settings.core != "transformer":
             remember = steps_to_remember(settings, float(np.percentile(training.source_lengths, 95)))
-        self.resolved_ = _resolve(settings, remember, patient=bool(len(checked)))
+        self.resolved_ = _resolve(settings, remember, training, patient=bool(len(checked)))
         self.unknown_ = self._unknown(checked)
         with reproducible(settings.seed):
             program = PairProgram(
@@ -137,7 +140,10 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         `empty_`, `longer_` and `unknown_` say how many texts were empty, how many longer than any in training, and how
         many of how many tokens were unknown.
         """
-        return [found[0][0] if found else "" for found in self._written(X, 1, beam, length_penalty, coverage_penalty)]
+        return [
+            found[0][0] if found else ""
+            for found in self._written(X, 1, beam, length_penalty, coverage_penalty)
+        ]
 
     def predict_best(
         self,
@@ -154,14 +160,32 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         """
         return self._written(X, n, beam, length_penalty, coverage_penalty)
 
-    def attention(self, text: str, output: str | None = None) -> Alignment:
-        """How much of each source token went into each token of `output` (None: the model's own).
+    @property
+    def attention(self) -> Callable[..., Alignment]:
+        """`attention(text, output=None)`: how much of each source token went into each token of the output.
 
-        Raises ValueError for an empty text, and where the model has no attention.
+        output  None: the model's own
+
+        Raises ValueError for an empty text, and where the model has no attention. (The setting of the same name is in
+        `get_params()["attention"]`.)
         """
+        return self._aligned
+
+    @attention.setter
+    def attention(self, setting: AttentionName | None) -> None:
+        self._attention = setting
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The settings by name, as scikit-learn has them."""
+        names = [name for name in self._get_param_names() if name != "attention"]
+        return {name: getattr(self, name) for name in names} | {"attention": self._attention}
+
+    def _aligned(self, text: str, output: str | None = None) -> Alignment:
         check_is_fitted(self)
         if not self.network_.attends:
-            raise ValueError("this model has no attention; fit with attention='additive', or core='transformer'")
+            raise ValueError(
+                "this model has no attention; fit with attention='additive', or core='transformer'"
+            )
         _checked_texts([text], "text")
         if not text.strip():
             raise ValueError("text is empty; there is nothing to attend to")
@@ -192,7 +216,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         pairs = self._pairs(sources, targets).take(rows)
         self.unknown_ = self._unknown(pairs)
         with measuring(self.threads):
-            total, count = read_pairs(self.network_, pairs, self.resolved_.batch_tokens)
+            total, count = read_pairs(self.network_, pairs)
         nats = total / count
         return {
             "nats": nats,
@@ -217,6 +241,11 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         check_is_fitted(self)
         texts = _checked_texts(X, "X")
         width = self.beam if beam is None else beam
+        if width > self.encoder_.target.size:
+            raise ValueError(
+                f"beam is {width}, and the vocabulary has {self.encoder_.target.size} tokens; a beam keeps no more "
+                "than that, and 5 to 50 are enough"
+            )
         wanted = Beam(
             width=max(n, width),
             alpha=self.length_penalty if length_penalty is None else length_penalty,
@@ -229,14 +258,20 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         self.unknown_ = sum(map(self.encoder_.source.unknown, sources)), sum(map(len, sources))
         full = [index for index, text in enumerate(texts) if text.strip()]
         with measuring(self.threads):
-            found = write(self.network_, [sources[index] for index in full], wanted, self.lengths_, self.encoder_.end_id)
+            found = write(
+                self.network_, [sources[index] for index in full], wanted, self.lengths_, self.encoder_.end_id
+            )
         written: list[list[tuple[str, float]]] = [[] for _ in texts]
         for index, hypotheses in zip(full, found, strict=True):
             written[index] = [(self._text(each, texts[index]), each.score) for each in hypotheses]
         return written
 
     def _text(self, hypothesis: Hypothesis, source: str) -> str:
-        return self.encoder_.target.decode(hypothesis.tokens.tolist()).strip()
+        """What was written; of words an unknown one becomes the word of the source that had the most attention."""
+        tokens = hypothesis.tokens.tolist()
+        if self.level == "word" and hypothesis.attention is not None:
+            return copy_unknown(tokens, hypothesis.attention.numpy(), source, self.encoder_).strip()
+        return self.encoder_.target.decode(tokens).strip()
 
     def _pairs(self, sources: list[str], targets: list[str]) -> TokenPairs:
         encoded = self.encoder_.encode_sources(sources), self.encoder_.encode_targets(targets)
@@ -283,17 +318,24 @@ def _checked_texts(X: Any, name: str) -> list[str]:
 def _checked_pairs(X: Any, y: Any, name: str = "") -> tuple[list[str], list[str]]:
     sources, targets = _checked_texts(X, f"{name}X"), _checked_texts(y, f"{name}y")
     if len(sources) != len(targets):
-        raise ValueError(f"{name}X holds {len(sources)} texts and {name}y {len(targets)}; give a target for each source")
+        raise ValueError(
+            f"{name}X holds {len(sources)} texts and {name}y {len(targets)}; give a target for each source"
+        )
     return sources, targets
 
 
-def _resolve(settings: TextToTextSettings, remember: int | None, *, patient: bool) -> TextToTextSettings:
+def _resolve(
+    settings: TextToTextSettings, remember: int | None, training: TokenPairs, *, patient: bool
+) -> TextToTextSettings:
     """The settings with every "auto" replaced, as the docstring of Translator says."""
     update: dict[str, Any] = {"remember": remember}
     if settings.embedding_size == "auto":
         update["embedding_size"] = settings.hidden_size
     if settings.feedforward_size == "auto":
         update["feedforward_size"] = 4 * settings.hidden_size
+    if settings.batch_tokens == "auto":
+        tokens = int(training.source_lengths.sum() + training.target_lengths.sum())
+        update["batch_tokens"] = min(_MOST_TOKENS, max(_LEAST_TOKENS, round(tokens / _STEPS)))
     if not patient:
         update["patience"] = None
     return settings.model_copy(update=update)

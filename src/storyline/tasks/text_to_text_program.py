@@ -12,6 +12,9 @@ from storyline.tasks.batches import Batches
 from storyline.tasks.text_to_text_network import SourceToTarget
 from storyline.tasks.text_to_text_settings import TextToTextSettings
 
+# Tokens read at once where no gradient is wanted.
+_READING = 8_000
+
 
 class PairProgram:
     """Teacher forcing over batches of about `batch_tokens` tokens; the loss is the mean over target tokens.
@@ -34,10 +37,11 @@ class PairProgram:
 
     def batches(self, epoch: int) -> Batches[PairBatch]:
         """The epoch's batches, pairs of like length together: a function of the seed and the epoch."""
+        assert self._settings.batch_tokens != "auto"
         order = self._training.order(self._settings.batch_tokens, seed=self._settings.seed, epoch=epoch)
         return Batches(self._training, order)
 
-    def loss(self, item: PairBatch, carry: None) -> tuple[Tensor, None, int]:
+    def loss(self, item: PairBatch, carry: dict[str, Tensor] | None) -> tuple[Tensor, None, int]:
         """Mean cross entropy in nats a target token, with label smoothing and what copying adds."""
         read = item.target_in
         if self._settings.scheduled_sampling:
@@ -49,15 +53,15 @@ class PairProgram:
         """Cross entropy in nats a token, without smoothing, on the validation pairs; {} where there are none."""
         if self._validation is None:
             return {}
-        total, count = read_pairs(self.module, self._validation, self._settings.batch_tokens)
+        total, count = read_pairs(self.module, self._validation)
         return {"loss": total / count}
 
 
-def read_pairs(network: SourceToTarget, pairs: TokenPairs, batch_tokens: int) -> tuple[float, int]:
+def read_pairs(network: SourceToTarget, pairs: TokenPairs) -> tuple[float, int]:
     """Summed loss in nats and number of target tokens, each `<end>` counted; in evaluation mode, without gradients."""
     device = next(network.parameters()).device
     total, count = 0.0, 0
-    for places in pairs.order(batch_tokens, seed=0, epoch=0, shuffle=False):
+    for places in pairs.order(_READING, seed=0, epoch=0, shuffle=False):
         batch = pairs.batch(places).to(device)
         tokens = int(batch.target_lengths.sum())
         total += float(network.loss(batch, batch.target_in)) * tokens
@@ -74,8 +78,8 @@ def scheduled(network: SourceToTarget, item: PairBatch, probability: float) -> T
     """
     with torch.no_grad():
         decoded = network(item.source, item.source_lengths, item.target_in, item.target_lengths)
-        scores = network.head.log_probabilities(decoded.output)
-        drawn = torch.distributions.Categorical(logits=scores).sample()
+        scores = network.log_probabilities(decoded, item.target_in, item.source)
+        drawn = torch.multinomial(scores.exp().flatten(0, 1), 1).view(item.target_in.shape)
     own = torch.cat([item.target_in[:, :1], drawn[:, :-1]], dim=1)
     replaced = torch.rand(own.shape, device=own.device) < probability
     return torch.where(replaced, own, item.target_in)

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from storyline.tasks.settings import Auto, ModelSettings, Share
 
-AttentionName = Literal["additive", "dot", "general", "local", "multihead"]
+AttentionName = Literal["additive", "dot", "general", "local", "multihead", "coverage"]
 
 
 class TextToTextSettings(ModelSettings):
@@ -40,7 +40,7 @@ class TextToTextSettings(ModelSettings):
     length_penalty: Annotated[float, Field(ge=0)]
     coverage_penalty: Annotated[float, Field(ge=0)]
     epochs: PositiveInt
-    batch_tokens: PositiveInt
+    batch_tokens: PositiveInt | Auto
     learning_rate: PositiveFloat
     average_last: PositiveInt | None
     learn_initial_state: bool = False
@@ -50,7 +50,9 @@ class TextToTextSettings(ModelSettings):
         if self.core == "transformer":
             if self.gnmt or self.input_feeding:
                 name = "gnmt" if self.gnmt else "input_feeding"
-                raise ValueError(f"{name}=True is for recurrent models, and core is 'transformer'; set it to False")
+                raise ValueError(
+                    f"{name}=True is for recurrent models, and core is 'transformer'; set it to False"
+                )
             if self.hidden_size % self.num_heads:
                 raise ValueError(
                     f"hidden_size={self.hidden_size} is no multiple of num_heads={self.num_heads}; each head reads "
@@ -58,7 +60,9 @@ class TextToTextSettings(ModelSettings):
                 )
         elif self.attention is None and (self.gnmt or self.input_feeding or self.copying):
             name = "gnmt" if self.gnmt else "input_feeding" if self.input_feeding else "copying"
-            raise ValueError(f"{name}=True needs attention, and attention is None; choose one, such as 'additive'")
+            raise ValueError(
+                f"{name}=True needs attention, and attention is None; choose one, such as 'additive'"
+            )
         if self.copying and not self.shared_vocabulary:
             raise ValueError(
                 "copying=True puts tokens of the source into the target, so both need one vocabulary; set "
@@ -66,9 +70,11 @@ class TextToTextSettings(ModelSettings):
             )
         if self.copying and self.level == "word":
             raise ValueError(
-                "copying=True needs level='subword' or 'char', where no word is unknown; level 'word' replaces <unk> by "
-                "the source word with the most attention already"
+                "copying=True needs level='subword' or 'char', where no word is unknown; level 'word' replaces <unk> "
+                "by the source word with the most attention already"
             )
         if self.coverage and not self.copying:
-            raise ValueError(f"coverage={self.coverage} is a loss of copying models; set copying=True, or coverage=0")
+            raise ValueError(
+                f"coverage={self.coverage} is a loss of copying models; set copying=True, or coverage=0"
+            )
         return self

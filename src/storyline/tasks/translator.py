@@ -13,11 +13,12 @@ class Translator(TextToText):
 
     core                 "lstm", "gru", "rnn" or "slstm": a recurrent encoder and decoder; "transformer": pre-norm
                          Transformers in the place of both, with the same settings
-    attention            how a recurrent decoder looks at the source: "additive" (Bahdanau et al. 2015), "dot", "general"
-                         or "local" (Luong et al. 2015), "multihead" (Vaswani et al. 2017); None: it sees the
-                         encoder's last state alone. A Transformer has attention of its own and does not read this
-    input_feeding        what attention found goes into the next step (Luong et al. 2015, section 3.3); slower, for the
-                         target is then read token by token. Else the first layer asks, the layers above read the answer
+    attention            how a recurrent decoder looks at the source: "additive" (Bahdanau et al. 2015), "dot",
+                         "general" or "local" (Luong et al. 2015), "multihead" (Vaswani et al. 2017), "coverage" (See
+                         et al. 2017, eq. 11; slower, for it reads its own past); None: it sees the encoder's last
+                         state alone. A Transformer has attention of its own and does not read this
+    input_feeding        what attention found goes into the next step (Luong et al. 2015, section 3.3); slower, for
+                         the target is read token by token. Else the first layer asks, and those above read the answer
     gnmt                 Wu et al. 2016: one bidirectional layer at the bottom, residual connections from the third on
     hidden_size          units of each layer and direction; of a Transformer, its model size
     num_layers           layers of the encoder, and of the decoder
@@ -25,8 +26,8 @@ class Translator(TextToText):
     num_heads            of a Transformer and of "multihead"
     feedforward_size     of a Transformer; "auto": four times hidden_size
     remember             as in Classifier; "auto": the 95th percentile of the source lengths
-    level                "subword" (trained byte-pairs), "word" or "char". An unknown word in an output is replaced by the
-                         source word with the most attention
+    level                "subword" (trained byte-pairs), "word" or "char". An unknown word in an output is replaced by
+                         the source word with the most attention
     lowercase            texts are lowered first, the outputs are lower case then
     min_count            a word or character seen less often in training is <unk>
     max_vocabulary       at most so many tokens a language; None: all (for subword: 8,000)
@@ -47,7 +48,8 @@ class Translator(TextToText):
     length_penalty, coverage_penalty  alpha and beta of Wu et al. 2016, eq. 14
     epochs               at most so many passes
     max_steps            at most so many steps, also in the middle of a pass; None: all passes
-    batch_tokens         source and target tokens of a step, padding included
+    batch_tokens         source and target tokens of a step, padding included; "auto": as many as give an epoch 100
+                         steps, between 250 and 4,000
     average_last         end with the mean of the weights at so many of the last validations; None: with the best
     learning_rate, weight_decay, schedule, warmup, clip_norm, average, validate_every, patience, restore_best,
     checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
@@ -56,10 +58,10 @@ class Translator(TextToText):
     seed                 of everything random
     backend              of the recurrent layers: "auto", "torch", "triton" or "reference"
 
-    After fit: source_encoder_, target_encoder_, dropped_ (training pairs left out: with an empty side, longer than
-    `longest`), training_summary_, history_ (lines of metrics), network_ (the module); after predict: empty_, longer_ and
-    unknown_ (of the texts last read: how many were empty, how many longer than any in training, how many of how many
-    tokens were unknown).
+    After fit: encoder_, dropped_ (training pairs left out: with an empty side, longer than `longest`),
+    training_summary_, history_ (lines of metrics), network_ (the module); after predict: empty_, longer_ and unknown_
+    (of the texts last read: how many were empty, how many longer than any in training, how many of how many tokens
+    were unknown).
     """
 
     task = "translate"
@@ -98,7 +100,7 @@ class Translator(TextToText):
         coverage_penalty: float = 0.0,
         epochs: int = 15,
         max_steps: int | None = None,
-        batch_tokens: int = 4000,
+        batch_tokens: int | Literal["auto"] = "auto",
         learning_rate: float = 0.002,
         weight_decay: float = 0.01,
         schedule: Literal["cosine", "one_cycle", "constant"] = "cosine",
