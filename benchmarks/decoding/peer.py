@@ -33,13 +33,18 @@ class TorchTranslator(nn.Module):
         self.encoder = nn.LSTM(size, hidden, encoder.num_layers, batch_first=True, bidirectional=True)
         self.encoder.load_state_dict(encoder.state_dict())
         self.bridge = {
-            name: (decoder.bridge.weights[name].detach().clone(), decoder.bridge.biases[name].detach().clone())
+            name: (
+                decoder.bridge.weights[name].detach().clone(),
+                decoder.bridge.biases[name].detach().clone(),
+            )
             for name in ("h", "c")
         }
         cells = [core.layer for core in decoder.cores]
         self.cells = nn.ModuleList(nn.LSTMCell(cell.input_size, hidden) for cell in cells)
         for ours, plain in zip(cells, self.cells, strict=True):
-            plain.load_state_dict({name.removesuffix("_l0"): each for name, each in ours.state_dict().items()})
+            plain.load_state_dict(
+                {name.removesuffix("_l0"): each for name, each in ours.state_dict().items()}
+            )
         self.keys, self.query = (
             nn.Linear(each.in_features, each.out_features, bias=False)
             for each in (decoder.attention.of_source, decoder.attention.of_query)
@@ -117,7 +122,9 @@ def torch_beam_search(
         totals, going = best.topk(width)
         parents, chosen = parents[stay].gather(1, going), chosen[stay].gather(1, going)
         rows = (stay.unsqueeze(1) * history.shape[1] + parents).flatten()
-        history = torch.cat((history.flatten(0, 1)[rows].view(len(stay), width, step), chosen.unsqueeze(2)), 2)
+        history = torch.cat(
+            (history.flatten(0, 1)[rows].view(len(stay), width, step), chosen.unsqueeze(2)), 2
+        )
         states = [each[rows] for each in states]
         if len(stay) < len(sentences):
             source = tuple(each[stay] for each in source)
