@@ -56,7 +56,7 @@ def accuracy(seed: int, given: WordVectors | None, tiny: bool, *, freeze: bool =
 
 
 def baselines(tiny: bool) -> dict[str, float]:
-    """The mean of the seeds 0, 1 and 2: bigram naive Bayes on the same sentences, and the same model without vectors."""
+    """The mean of seeds 0 to 2: bigram naive Bayes on the same sentences, and the same model from random vectors."""
     seeds = SEEDS[:1] if tiny else SEEDS
     counts = CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=r"\S+")
     bayes = [
