@@ -80,7 +80,7 @@ class Sequences:
 
 
 _STREAM = TrainingSettings(
-    epochs=3, learning_rate=0.01, average=0.9, validate_every=7, log_every=2, clip_norm=0.3,
+    epochs=3, learning_rate=0.01, average=0.9, average_last=3, validate_every=7, log_every=2, clip_norm=0.3,
     checkpoint_every=3, checkpoint_seconds=None, threads=1,
 )  # fmt: skip
 _SEQUENCES = TrainingSettings(

@@ -150,6 +150,29 @@ def test_a_death_in_any_step_changes_nothing_of_early_stopping(tmp_path: Path) -
         assert same(newest(folder).tensors, newest(tmp_path / "never stopped").tensors)
 
 
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_a_death_in_any_step_changes_nothing_of_the_mean_weights(
+    tmp_path: Path, average: float | None
+) -> None:
+    now = settings(average_last=3, checkpoint_every=3, average=average, validate_every=7, restore_best=False)
+    never = Small()
+    whole = train(never, now, folder=tmp_path / "never stopped")
+    assert "averaged_loss" in whole.history[-1]
+    assert whole.best == {"loss": whole.history[-1]["averaged_loss"]}
+    for at in (1, 8, 15, 16, 22, 28, 30):
+        folder = tmp_path / str(at)
+        dying, resumed = Dies(), Small()
+        dying.at = at
+        with pytest.raises(Died):
+            train(dying, now, folder=folder)
+        assert comparable(train(resumed, now, folder=folder, resume=True)) == comparable(whole)
+        assert same(weights(resumed), weights(never))
+        assert same(newest(folder).tensors, newest(tmp_path / "never stopped").tensors)
+    again = Small()
+    assert comparable(train(again, now, folder=folder, resume=True)) == comparable(whole)
+    assert same(weights(again), weights(never))
+
+
 def test_resuming_what_was_never_begun_begins_it(tmp_path: Path) -> None:
     assert find_run(tmp_path / "run") is None
     assert ResumeEvent(0, False) in finished_like_one_never_stopped(tmp_path / "run")

@@ -120,6 +120,40 @@ def test_early_stopping_and_the_best_weights(mode: str, sign: int) -> None:
     assert result.history[-1]["validation_loss"] == sign * 1.0
 
 
+@pytest.mark.parametrize(("of_mean", "restore_best"), [(0.5, True), (1.0, True), (9.0, True), (9.0, False)])
+def test_the_mean_of_the_last_validations_weights(of_mean: float, restore_best: bool) -> None:
+    program, events = Scripted([4.0, 1.0, 3.0, 2.0, of_mean]), []
+    now = settings(epochs=4, average_last=3, restore_best=restore_best)
+    result = train(program, now, events=[events.append])
+    *seen, averaged = program.seen
+    mean = {name: torch.stack([one[name].double() for one in seen[1:]]).mean(0).float() for name in averaged}
+    assert same(averaged, mean)
+    takes_mean = of_mean < 1 or not restore_best
+    assert same(weights(program), mean if takes_mean else seen[1])
+    assert result.best == {"loss": of_mean if takes_mean else 1.0, "other": 1.0}
+    last = result.history[-1]
+    assert (last["validation_loss"], last["averaged_loss"], last["averaged_other"]) == (2.0, of_mean, 1.0)
+    told = [(event.metrics["loss"], event.is_best) for event in events if isinstance(event, ValidationEvent)]
+    assert told == [(4.0, True), (1.0, True), (3.0, False), (2.0, False), (of_mean, of_mean < 1)]
+
+
+def test_of_a_single_validation_there_is_no_mean() -> None:
+    program = Scripted([4.0])
+    result = train(program, settings(epochs=1, average_last=3))
+    assert len(program.seen) == 1
+    assert "averaged_loss" not in result.history[-1]
+
+
+def test_after_early_stopping_the_mean_is_of_the_last_as_well() -> None:
+    program = Scripted([1.0, 2.0, 3.0, 0.5])
+    result = train(program, settings(epochs=9, patience=2, average_last=2))
+    assert (result.steps, result.stopped_early, result.best["loss"]) == (30, True, 0.5)
+    one, other = program.seen[1:3]
+    assert same(
+        weights(program), {name: ((one[name].double() + other[name].double()) / 2).float() for name in one}
+    )
+
+
 def test_a_metric_that_is_not_finite_is_never_best_and_stays_json() -> None:
     program = Scripted([math.nan, math.inf, 2.0])
     result = train(program, settings())

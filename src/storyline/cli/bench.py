@@ -70,7 +70,12 @@ def memory(
         quick,
     )
     console = Console(stderr=True)
-    if filling is None and any(run.story.kind.filled for run in runs):
+    filled = any(run.story.kind.filled for run in runs)
+    if filling is not None and not filled:
+        fail(
+            f"--filling {filling} stands between fact and question, and none of these stories has words there"
+        )
+    if filling is None and filled:
         console.print(
             "note: no --filling, so the words between fact and question are a small grammar's", style="yellow"
         )

@@ -15,6 +15,7 @@ from storyline.data.encoders import (
     PairEncoder,
     TextEncoder,
     WordEncoder,
+    copy_unknown,
     text_encoder,
 )
 from storyline.data.order import ragged_order, split_validation
@@ -72,6 +73,7 @@ __all__ = [
     "WordEncoder",
     "aligned_pairs",
     "collate",
+    "copy_unknown",
     "filled_pairs",
     "labels",
     "learn_word_vectors",

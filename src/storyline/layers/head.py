@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from storyline.layers.embedding import TokenEmbedding
+from storyline.layers.smoothed_loss import pays, smoothed_loss
 
 
 class Head(nn.Module, ABC):
@@ -24,9 +25,25 @@ class Head(nn.Module, ABC):
         """Scores (..., classes)."""
 
     def loss(self, inputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy in nats: inputs (..., input_size), targets (...) int64 -> scalar."""
-        scores = self(inputs).flatten(0, -2)
+        """Mean cross-entropy in nats: inputs (..., input_size), targets (...) int64 -> scalar.
+
+        Targets of -100 are left out. Many scores of many classes are never held at once (`smoothed_loss`).
+        """
+        linear = self._linear(inputs)
+        if linear is not None:
+            hidden, weight, bias = linear
+            if pays(targets.numel(), len(weight), targets.device):
+                return smoothed_loss(
+                    hidden.flatten(0, -2), weight, bias, targets.flatten(), label_smoothing=label_smoothing
+                )
+            scores = functional.linear(hidden, weight, bias).flatten(0, -2)
+        else:
+            scores = self(inputs).flatten(0, -2)
         return functional.cross_entropy(scores, targets.flatten(), label_smoothing=label_smoothing)
+
+    def _linear(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """What `forward` is if it ends in a linear map: its input (..., size), weight and bias; else None."""
+        return None
 
     def log_probabilities(self, inputs: Tensor) -> Tensor:
         """Natural logarithms of the probabilities: inputs (..., input_size) -> (..., classes)."""
@@ -44,8 +61,10 @@ class LinearHead(Head):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Scores (..., classes) of inputs (..., input_size)."""
-        scores: Tensor = self.linear(self.dropout(inputs))
-        return scores
+        return functional.linear(*self._linear(inputs))
+
+    def _linear(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.dropout(inputs), self.linear.weight, self.linear.bias
 
 
 class TiedHead(Head):
@@ -69,10 +88,18 @@ class TiedHead(Head):
         if input_size is not None and input_size != embedding_size:
             self.projection = nn.Linear(input_size, embedding_size, bias=False)
 
+    @property
+    def weight(self) -> Tensor:
+        """The embedding's: (classes, embedding_size)."""
+        (embedding,) = self._embedding
+        return embedding.weight
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Scores (..., classes) of inputs (..., input_size)."""
-        (embedding,) = self._embedding
-        return functional.linear(self._projected(inputs), embedding.weight, self.bias)
+        return functional.linear(*self._linear(inputs))
+
+    def _linear(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self._projected(inputs), self.weight, self.bias
 
     def _projected(self, inputs: Tensor) -> Tensor:
         projected: Tensor = self.projection(self.dropout(inputs))

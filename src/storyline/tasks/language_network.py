@@ -57,10 +57,15 @@ class NextToken(nn.Module):
         self.embedding, self.layer, self.head = embedding, layer, head
         self.dropout, self.shortcut = LockedDropout(dropout, batch_first=True), shortcut
 
-    def forward(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
-        """Ids (batch, time), the state before them -> what the head reads (batch, time, size), the state after them."""
+    def forward(
+        self, ids: Tensor, carry: Carry | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Carry]:
+        """Ids (batch, time), the state before them -> what the head reads (batch, time, size), the state after them.
+
+        lengths  (batch,): tokens of each row, None: all of them
+        """
         embedded = self.dropout(self.embedding(ids))
-        output, state = self.layer(embedded, self._state(carry))
+        output, state = self.layer(embedded, self._state(carry), lengths=lengths)
         return self.for_head(output, embedded), self._carry(state)
 
     def step(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:

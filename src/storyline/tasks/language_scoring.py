@@ -44,16 +44,17 @@ def score_tokens(
 def _read(network: NextToken, ids: Tensor, wanted: Tensor) -> Tensor:
     """Ids (rows, time), wanted (rows, time - 1): is the token after this one to be scored? -> surprisal like wanted."""
     surprisal = torch.zeros(wanted.shape, dtype=torch.float64)
+    device = next(network.parameters()).device
     carry: Carry | None = None
     for start in range(0, wanted.shape[1], _READING):
         part = slice(start, min(start + _READING, wanted.shape[1]))
-        output, carry = network(ids[:, part], carry)
+        output, carry = network(ids[:, part].to(device), carry)
         asked = wanted[:, part]
         # The head is by far the dearest part: it reads only what is asked for.
-        read, targets = output[asked], ids[:, 1:][:, part][asked]
+        read, targets = output[asked.to(device)], ids[:, 1:][:, part][asked].to(device)
         pieces = [
             network.head.log_probabilities(piece).gather(1, target[:, None]).squeeze(1)
             for piece, target in zip(torch.split(read, _SCORED), torch.split(targets, _SCORED), strict=True)
         ]
-        surprisal[:, part][asked] = -torch.cat(pieces).double()
+        surprisal[:, part][asked] = -torch.cat(pieces).double().cpu()
     return surprisal

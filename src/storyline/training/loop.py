@@ -21,6 +21,7 @@ from storyline.training.events import Listener, ValidationEvent
 from storyline.training.identity import Identity
 from storyline.training.interruption import interruptible
 from storyline.training.program import Program
+from storyline.training.recent import Recent
 from storyline.training.record import Record
 from storyline.training.report import Reporter, metrics_line
 from storyline.training.result import TrainingResult, result_of
@@ -88,7 +89,8 @@ class _Run:
         self.reporter = Reporter(events)
         self.stepper = Stepper(program, settings, fabric, self.total_steps)
         average = None if settings.average is None else Average(program.module, settings.average)
-        self.state = State(program.module, self.stepper.optimizer, average)
+        recent = None if settings.average_last is None else Recent(settings.average_last)
+        self.state = State(program.module, self.stepper.optimizer, average, recent)
         environment = {"threads": str(threads), "torch": torch.__version__, "device": str(fabric.device)}
         self.record = Record(folder, settings, identity, self.batches_per_epoch, environment, self.reporter)
 
@@ -143,10 +145,11 @@ class _Run:
         due = ended if settings.validate_every is None else counters.step % settings.validate_every == 0
         metrics = self._validate(epoch) if due or last else {}
         counters.finished = last or counters.stopped_early
+        averaged = self._validate_mean(epoch) if counters.finished else {}
         now = time.perf_counter()
         counters.seconds = now - self.started
         if metrics or counters.finished or counters.step % settings.log_every == 0:
-            state.lines.append(metrics_line(state, epoch, metrics))
+            state.lines.append(metrics_line(state, epoch, metrics, averaged))
         self.reporter.show(counters.step, self.total_steps, epoch, loss, now)
         if self.record.is_due(state, now):
             self.record.save(state, self.fabric.device)
@@ -156,21 +159,47 @@ class _Run:
         state.module.eval()
         applied = nullcontext() if state.average is None else state.average.applied()
         with applied, torch.no_grad():
-            with self.fabric.autocast():
-                self.interruption.allow()
-                metrics = {name: float(value) for name, value in self.program.validate().items()}
-                self.interruption.forbid()
-            is_best = bool(metrics) and self._is_best(metrics)
+            metrics, is_best = self._measured(epoch)
             if is_best and self.settings.restore_best:
                 state.best = {name: value.clone() for name, value in state.module.state_dict().items()}
+            if state.recent is not None:
+                state.recent.take(state.module)
         state.module.train()
-        if metrics:
-            self.reporter.tell(ValidationEvent(counters.step, epoch, metrics, is_best))
-        elif patience is not None:
+        if not metrics and patience is not None:
             raise TrainingError(
                 "patience needs a validation, but the program gives no metric; set it to None"
             )
         counters.stopped_early = patience is not None and counters.waiting >= patience
+        return metrics
+
+    def _measured(self, epoch: int) -> tuple[dict[str, float], bool]:
+        """The metrics of the weights that the module has, and whether they are the best so far."""
+        with self.fabric.autocast():
+            self.interruption.allow()
+            metrics = {name: float(value) for name, value in self.program.validate().items()}
+            self.interruption.forbid()
+        is_best = bool(metrics) and self._is_best(metrics)
+        if metrics:
+            self.reporter.tell(ValidationEvent(self.state.counters.step, epoch, metrics, is_best))
+        return metrics, is_best
+
+    def _validate_mean(self, epoch: int) -> dict[str, float]:
+        """Validate the mean of the last validations' weights, and make it the weights to keep where it is to be."""
+        state = self.state
+        if state.recent is None or len(state.recent) < 2:
+            return {}
+        weights = {name: value.clone() for name, value in state.module.state_dict().items()}
+        mean = state.recent.mean()
+        state.module.load_state_dict(mean)
+        state.module.eval()
+        try:
+            with torch.no_grad():
+                metrics, is_best = self._measured(epoch)
+        finally:
+            state.module.load_state_dict(weights)
+            state.module.train()
+        if is_best or not self.settings.restore_best or not metrics:
+            state.best, state.counters.averaged = mean, True
         return metrics
 
     def _is_best(self, metrics: dict[str, float]) -> bool:

@@ -49,8 +49,8 @@ class Reporter:
         self.shown, self.items = now, 0
 
 
-def metrics_line(state: State, epoch: int, metrics: dict[str, float]) -> str:
-    """A line of metrics.jsonl: means since the line before, then the validation; seconds last."""
+def metrics_line(state: State, epoch: int, metrics: dict[str, float], averaged: dict[str, float]) -> str:
+    """A line of metrics.jsonl: means since the line before, then what the validation said; seconds last."""
     counters = state.counters
     steps = counters.logged_steps
     line: dict[str, Any] = {
@@ -62,7 +62,8 @@ def metrics_line(state: State, epoch: int, metrics: dict[str, float]) -> str:
         "clipped_share": counters.clipped / counters.step,
     }
     # JSON knows no nan and no inf.
-    line |= {f"validation_{name}": value if math.isfinite(value) else None for name, value in metrics.items()}
+    for kind, found in (("validation", metrics), ("averaged", averaged)):
+        line |= {f"{kind}_{name}": value if math.isfinite(value) else None for name, value in found.items()}
     counters.loss_sum = counters.norm_sum = 0.0
     counters.logged_steps = 0
     return json.dumps(line | {"seconds": round(counters.seconds, 3)})

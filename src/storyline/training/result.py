@@ -14,7 +14,8 @@ class TrainingResult:
     """What `train` returns.
 
     steps, epochs   taken (epochs as a fraction of whole passes)
-    history         the lines of metrics.jsonl, as dicts; a validation's metrics are validation_NAME
+    history         the lines of metrics.jsonl, as dicts; a validation's metrics are validation_NAME, and in the last
+                    line averaged_NAME those of the mean weights (average_last)
     best            the validation metrics of the weights that the module now has; {} without validation
     clipped_share   share of the steps whose gradient was clipped
     seconds         of training, all runs together
@@ -33,21 +34,19 @@ def result_of(state: State, batches_per_epoch: int) -> TrainingResult:
     """The result of a training that has come to its end."""
     counters = state.counters
     history = [json.loads(line) for line in state.lines]
+    kind = "averaged_" if counters.averaged else "validation_"
     validations = {
         line["step"]: {
-            name.removeprefix("validation_"): value
-            for name, value in line.items()
-            if name.startswith("validation_")
+            name.removeprefix(kind): value for name, value in line.items() if name.startswith(kind)
         }
         for line in history
     }
+    last = counters.averaged or state.best is None or counters.best_step is None
     return TrainingResult(
         steps=counters.step,
         epochs=counters.epoch + counters.position / batches_per_epoch,
         history=history,
-        best=validations[
-            counters.step if counters.best_step is None or state.best is None else counters.best_step
-        ],
+        best=validations[counters.step if last else counters.best_step],
         clipped_share=counters.clipped / counters.step,
         seconds=counters.seconds,
         stopped_early=counters.stopped_early,

@@ -34,6 +34,9 @@ class TrainingSettings(BaseModel):
     restore_best        end with the weights of the best validation (none: with the last)
     average             decay of the exponential moving average of the weights, which is then what is
                         validated and kept; at first it is (1 + step) / (10 + step), so that early weights fade
+    average_last        at the end, validate the mean of the weights of the last so many validations too, and keep it
+                        if it is the best (with restore_best=False: in any case). Each is one more copy of the weights,
+                        in every checkpoint too. With `average`, it is the mean of those averages
     validate_every      in steps; None: after each epoch. The last step is always validated
     log_every           in steps: how often metrics.jsonl gets a line (each validation gives one, too)
     checkpoint_every    in steps; None: by time alone
@@ -59,6 +62,7 @@ class TrainingSettings(BaseModel):
     patience: int | None = Field(default=None, ge=1)
     restore_best: bool = True
     average: float | None = Field(default=None, gt=0, lt=1)
+    average_last: int | None = Field(default=None, ge=2)
     validate_every: int | None = Field(default=None, ge=1)
     log_every: int = Field(default=50, ge=1)
     checkpoint_every: int | None = Field(default=None, ge=1)

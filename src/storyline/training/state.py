@@ -13,6 +13,7 @@ from torch.optim import AdamW
 from storyline.training.average import Average
 from storyline.training.errors import TrainingError
 from storyline.training.program import Carry
+from storyline.training.recent import Recent
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Counters:
     seconds: float = 0.0
     finished: bool = False
     stopped_early: bool = False
+    averaged: bool = False  # the weights to keep are the mean of the last validations'
 
 
 @dataclass
@@ -68,6 +70,7 @@ class State:
     module: nn.Module
     optimizer: AdamW
     average: Average | None
+    recent: Recent | None = None
     best: dict[str, Tensor] | None = None
     carry: Carry | None = None
     counters: Counters = field(default_factory=Counters)
@@ -80,6 +83,7 @@ class State:
             "average": dict(zip(self.average.names, self.average.values, strict=True))
             if self.average
             else {},
+            "recent": self.recent.named() if self.recent else {},
             "best": self.best or {},
             "carry": self.carry or {},
             "optimizer": {
@@ -125,6 +129,8 @@ class State:
             ) from None
         if self.average is not None:
             self.average.load(part("average"))
+        if self.recent is not None:
+            self.recent.load(part("recent"), device)
         self._load_optimizer(part("optimizer"), config["optimizer"])
         self.best = (
             {name: value.to(device) for name, value in part("best").items()} if config["has_best"] else None

@@ -76,6 +76,15 @@ class WordEncoder(TextEncoder):
             return [word for line in text.split("\n") for word in (*line.split(), "\n")][:-1]
         return _pattern(self._breaks, marks=not text.isascii()).findall(text)
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where each word stands in a text: its first character, and the one behind its last.
+
+        The case is folded word by word here, so that a letter whose lower case is longer moves nothing.
+        """
+        if self.whitespace:
+            return [match.span() for match in re.finditer(r"\S+|\n" if self.end else r"\S+", text)]
+        return [match.span() for match in _pattern(self.end, marks=not text.isascii()).finditer(text)]
+
     def fit(self, texts: Iterable[str]) -> Self:
         counts: Counter[str] = Counter()
         for text in texts:
@@ -98,10 +107,19 @@ class WordEncoder(TextEncoder):
     def encode(self, text: str) -> Ids:
         return self.vocabulary.ids(self.tokens(text))
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int], *, unknown: Iterable[str] | None = None) -> str:
+        """The text of ids; `<pad>` is left out. unknown: what stands for each `<unk>` in turn, where that is known."""
         silent = {self.pad_id} if self._breaks else {self.pad_id, self.end_id}
+        tokens = self.vocabulary.tokens
+        copies = None if unknown is None else iter(unknown)
         words = [
-            "\n" if id_ == self.end_id else self.vocabulary.tokens[id_] for id_ in ids if id_ not in silent
+            "\n"
+            if id_ == self.end_id
+            else tokens[id_]
+            if copies is None or id_ != self.unknown_id
+            else next(copies)
+            for id_ in ids
+            if id_ not in silent
         ]
         if self.whitespace:
             return re.sub(" ?\n ?", "\n", " ".join(words))

@@ -1,0 +1,85 @@
+"""The network of a Chatbot, and what training asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from storyline.data import Batch, TextEncoder
+from storyline.layers import TiedHead, TokenEmbedding
+from storyline.tasks.batches import Batches
+from storyline.tasks.chatbot_settings import ChatbotSettings
+from storyline.tasks.dialogues import Dialogues
+from storyline.tasks.estimator import recurrent
+from storyline.tasks.language_network import NextToken
+from storyline.tasks.language_scoring import score_tokens
+
+
+def new_chat_network(settings: ChatbotSettings, encoder: TextEncoder) -> NextToken:
+    """The network that resolved settings ask for, with its initial weights; draws from torch's generator."""
+    assert settings.embedding_size != "auto"
+    embedding = TokenEmbedding(
+        encoder.size, settings.embedding_size, unknown_id=encoder.unknown_id, pad_id=encoder.pad_id
+    )
+    layer = recurrent(settings, settings.embedding_size, bidirectional=False, dropout=settings.dropout)
+    head = TiedHead(embedding, input_size=settings.hidden_size, dropout=settings.dropout)
+    # Before it has learned anything the model foretells the frequencies of the tokens. The encoder counts no <end>; one
+    # stands after every turn, so that hardly any token is as frequent.
+    counts = torch.from_numpy(encoder.counts).double() + 0.5
+    counts[encoder.end_id] = counts.max()
+    with torch.no_grad():
+        head.bias.copy_((counts / counts.sum()).log())
+    return NextToken(embedding, layer, head, dropout=settings.dropout)
+
+
+class DialogueProgram:
+    """The next token of whole dialogues, each from the initial state on; the loss is the mean over tokens.
+
+    training    rows of dialogues, in batches of about `batch_tokens` tokens
+    validation  ids of dialogues, as `encode_dialogues` gives them, never in parts; None: there are none
+    """
+
+    monitor = "loss"
+    mode: Literal["min", "max"] = "min"
+
+    def __init__(
+        self,
+        module: NextToken,
+        training: Dialogues,
+        validation: Sequence[np.ndarray] | None,
+        settings: ChatbotSettings,
+    ) -> None:
+        self.module, self._settings = module, settings
+        self._training, self._validation = training, validation
+
+    def batches(self, epoch: int) -> Batches[Batch]:
+        """The epoch's batches, rows of like length together: a function of the seed and the epoch."""
+        order = self._training.order(self._settings.batch_tokens, seed=self._settings.seed, epoch=epoch)
+        return Batches(self._training, order)
+
+    def loss(self, item: Batch, carry: None) -> tuple[Tensor, None, int]:
+        """Mean cross entropy in nats a token."""
+        assert item.targets is not None
+        output, _ = self.module(item.inputs, lengths=item.lengths)
+        scored = item.targets >= 0
+        return self.module.head.loss(output[scored], item.targets[scored]), None, int(scored.sum())
+
+    def validate(self) -> dict[str, float]:
+        """Loss in nats a token on the validation dialogues; {} where there are none."""
+        if self._validation is None:
+            return {}
+        total, count = read_dialogues(self.module, self._validation)
+        return {"loss": total / count}
+
+
+def read_dialogues(network: NextToken, ids: Sequence[np.ndarray]) -> tuple[float, int]:
+    """Summed loss in nats, and number of tokens: every one but the <end> that opens a dialogue is scored.
+
+    Call it in evaluation mode and without gradients.
+    """
+    surprisal = score_tokens(network, [row[:1] for row in ids], [row[1:] for row in ids])
+    return float(sum(row.sum() for row in surprisal)), sum(map(len, surprisal))

@@ -1,0 +1,48 @@
+"""Settings of a Chatbot."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import PositiveFloat, PositiveInt, model_validator
+
+from storyline.tasks.settings import Auto, ModelSettings, Share
+
+
+class ChatbotSettings(ModelSettings):
+    """Settings of a Chatbot."""
+
+    specials: ClassVar[int] = 3
+    level: ClassVar[str] = "subword"
+
+    core: Literal["lstm", "gru", "rnn", "transformer"]  # type: ignore[assignment]
+    num_heads: PositiveInt
+    embedding_size: PositiveInt | Auto
+    dropout: Share
+    longest: PositiveInt
+    epochs: PositiveInt
+    batch_tokens: PositiveInt
+    learning_rate: PositiveFloat
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> Self:
+        if self.core != "transformer":
+            return self
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"hidden_size={self.hidden_size} is no multiple of num_heads={self.num_heads}; each head reads an "
+                "equal share of it"
+            )
+        if self.learn_initial_state or self.remember not in ("auto", None):
+            name = "learn_initial_state" if self.learn_initial_state else "remember"
+            raise ValueError(
+                f"{name} is for recurrent cores, and core is 'transformer'; leave it as it comes"
+            )
+        return self
+
+
+def resolve_chatbot(settings: ChatbotSettings, *, remember: int | None, validated: bool) -> ChatbotSettings:
+    """The settings with every "auto" replaced, as the docstring of Chatbot says."""
+    size = settings.hidden_size if settings.embedding_size == "auto" else settings.embedding_size
+    update = {"embedding_size": size, "remember": remember}
+    return settings.model_copy(update=update if validated else {**update, "patience": None})

@@ -1,0 +1,148 @@
+"""The network of a Translator or Summarizer: source tokens to target tokens, by whatever encoder and decoder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from storyline.data import PairBatch, PairEncoder, TextEncoder
+from storyline.layers import LinearHead, TiedHead, TokenEmbedding
+from storyline.layers.decoding import Decoded, Decoder, DecodingState, Encoded, Encoder
+from storyline.layers.recurrent_decoder import RecurrentDecoder
+from storyline.layers.recurrent_encoder import RecurrentEncoder
+from storyline.layers.transformer_decoder import TransformerDecoder
+from storyline.layers.transformer_encoder import TransformerEncoder
+from storyline.tasks.text_to_text_settings import TextToTextSettings
+
+
+class SourceToTarget(nn.Module):
+    """Embeddings, encoder, decoder and head.
+
+    The target is foretold token by token: what the decoder reads is the target behind `<end>`, which is also what
+    must follow its last token.
+
+    scale  what embedded tokens are multiplied by before they are read (Vaswani et al. 2017, section 3.4): without it
+           the signals of a stack of recurrent layers begin so small that it learns to attend late, or never
+    """
+
+    def __init__(
+        self,
+        source: TokenEmbedding,
+        target: TokenEmbedding,
+        encoder: Encoder,
+        decoder: Decoder,
+        head: LinearHead | TiedHead,
+        *,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.source, self.target = source, target
+        self.encoder, self.decoder, self.head = encoder, decoder, head
+        self.scale = scale
+
+    @property
+    def attends(self) -> bool:
+        """Whether the decoder looks at the source."""
+        return not (isinstance(self.decoder, RecurrentDecoder) and self.decoder.attention is None)
+
+    def encode(self, ids: Tensor, lengths: Tensor) -> Encoded:
+        """Read sources: ids (batch, source) int64 of `lengths` (batch,) tokens."""
+        encoded: Encoded = self.encoder(self.scale * self.source(ids), lengths)
+        return encoded
+
+    def forward(
+        self, source: Tensor, source_lengths: Tensor, target: Tensor, target_lengths: Tensor
+    ) -> Decoded:
+        """Teacher forcing: source (batch, source), target (batch, time), as the decoder reads it -> for the head."""
+        encoded = self.encode(source, source_lengths)
+        decoded: Decoded = self.decoder(self.scale * self.target(target), encoded, target_lengths)
+        return decoded
+
+    def loss(self, batch: PairBatch, read: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross entropy in nats of what the batch is to say, where the decoder reads `read` (batch, time)."""
+        decoded = self(batch.source, batch.source_lengths, read, batch.target_lengths)
+        said = batch.target_out >= 0
+        return self.head.loss(decoded.output[said], batch.target_out[said], label_smoothing=label_smoothing)
+
+    def begin(self, source: Tensor, lengths: Tensor) -> DecodingState:
+        """The state before the first token of each sentence, one hypothesis a sentence."""
+        return self.decoder.begin(self.encode(source, lengths))
+
+    def step(self, tokens: Tensor, state: DecodingState) -> tuple[Tensor, Tensor | None, DecodingState]:
+        """One token of each hypothesis (rows,) -> scores of the next (rows, vocabulary), attention, new state."""
+        decoded, state = self.decoder.step(self.scale * self.target(tokens), state)
+        return self.head(decoded.output), decoded.attention, state
+
+
+def new_text_to_text_network(settings: TextToTextSettings, vocabularies: PairEncoder) -> SourceToTarget:
+    """The network that resolved settings ask for, with its initial weights; draws from torch's generator."""
+    target = vocabularies.target
+    target_embedding = _embedding(settings, target)
+    source_embedding = target_embedding if vocabularies.shared else _embedding(settings, vocabularies.source)
+    size = target_embedding.weight.shape[1]
+    encoder, decoder = (_transformer if settings.core == "transformer" else _recurrent)(settings, size)
+    head: LinearHead | TiedHead
+    if settings.tied:
+        head = TiedHead(target_embedding, input_size=decoder.output_size, dropout=settings.dropout)
+    else:
+        head = LinearHead(decoder.output_size, target.size, dropout=settings.dropout)
+    # Before it has learned anything the model foretells the frequencies of the tokens.
+    counts = torch.from_numpy(target.counts).double() + 0.5
+    with torch.no_grad():
+        bias = head.linear.bias if isinstance(head, LinearHead) else head.bias
+        bias.copy_((counts / counts.sum()).log())
+    # A tied embedding is as small as a head wants it; Transformers make up for that by themselves.
+    scale = 1.0 if settings.core == "transformer" else math.sqrt(size)
+    return SourceToTarget(source_embedding, target_embedding, encoder, decoder, head, scale=scale)
+
+
+def _embedding(settings: TextToTextSettings, encoder: TextEncoder) -> TokenEmbedding:
+    assert settings.embedding_size != "auto"
+    return TokenEmbedding(
+        encoder.size,
+        settings.embedding_size,
+        unknown_id=encoder.unknown_id,
+        pad_id=encoder.pad_id,
+        counts=torch.from_numpy(encoder.counts),
+        word_dropout=settings.word_dropout,
+        dropout=settings.dropout,
+    )
+
+
+def _recurrent(settings: TextToTextSettings, size: int) -> tuple[Encoder, Decoder]:
+    assert settings.remember != "auto"
+    shared: dict[str, Any] = {
+        "core": settings.core,
+        "num_layers": settings.num_layers,
+        "gnmt": settings.gnmt,
+        "dropout": settings.dropout,
+        "recurrent_dropout": settings.recurrent_dropout,
+        "weight_dropout": settings.weight_dropout,
+        "remember": settings.remember,
+        "backend": settings.backend,
+    }
+    encoder = RecurrentEncoder(size, settings.hidden_size, bidirectional=settings.bidirectional, **shared)
+    decoder = RecurrentDecoder(
+        size,
+        encoder.output_size,
+        settings.hidden_size,
+        attention=settings.attention,
+        input_feeding=settings.input_feeding,
+        **shared,
+    )
+    return encoder, decoder
+
+
+def _transformer(settings: TextToTextSettings, size: int) -> tuple[Encoder, Decoder]:
+    assert settings.feedforward_size != "auto"
+    shared: dict[str, Any] = {
+        "num_layers": settings.num_layers,
+        "num_heads": settings.num_heads,
+        "feedforward_size": settings.feedforward_size,
+        "dropout": settings.dropout,
+    }
+    encoder = TransformerEncoder(size, settings.hidden_size, **shared)
+    return encoder, TransformerDecoder(size, encoder.output_size, settings.hidden_size, **shared)
