@@ -41,7 +41,8 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
     encoder_    from texts to ids, of either side
     lengths_    how long sources and targets were in training, from which follows how long an output may become
     dropped_    how many training pairs were left out because a side was empty or longer than `longest`
-    empty_, longer_  of the texts last read: how many were empty, and longer than any in training
+    empty_, longer_, cut_  of the texts last read: how many were empty, longer than any in training, and of how many
+                only the first `source_limit` tokens were read
     """
 
     settings_type = TextToTextSettings
@@ -51,6 +52,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
     dropped_: dict[str, int]
     empty_: int
     longer_: int
+    cut_: int
 
     def fit(
         self,
@@ -87,6 +89,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             rows, held_out = rows[kept], rows[out]
         self.encoder_ = _learned([sources[row] for row in rows], [targets[row] for row in rows], settings)
         everything = self._pairs(sources, targets)
+        cut = self.cut_
         training = everything.take(rows).within(settings.longest)
         self.dropped_["longer"] = len(rows) - len(training)
         if not len(training):
@@ -118,6 +121,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             events=events,
             examples=len(training),
             dropped=self.dropped_,
+            **({"cut": cut} if cut else {}),
             vocabulary=[self.encoder_.source.size, self.encoder_.target.size],
         )
         return self
@@ -247,7 +251,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             beta=self.coverage_penalty if coverage_penalty is None else coverage_penalty,
             n_best=n,
         )
-        sources = self.encoder_.encode_sources(texts)
+        sources = self._source_ids(texts)
         self.empty_ = sum(not text.strip() for text in texts)
         self.longer_ = sum(len(ids) > self.lengths_.source for ids in sources)
         self.unknown_ = sum(map(self.encoder_.source.unknown, sources)), sum(map(len, sources))
@@ -265,9 +269,19 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         return self.encoder_.target.decode(hypothesis.tokens.tolist()).strip()
 
     def _pairs(self, sources: list[str], targets: list[str]) -> TokenPairs:
-        encoded = self.encoder_.encode_sources(sources), self.encoder_.encode_targets(targets)
+        encoded = self._source_ids(sources), self.encoder_.encode_targets(targets)
         end = self.encoder_.end_id
         return TokenPairs(*encoded, end, end, np.arange(len(sources)))
+
+    def _source_ids(self, texts: list[str]) -> list[np.ndarray]:
+        """The ids of each source with its end; of one of more than `source_limit` tokens, those of its beginning."""
+        sources = self.encoder_.encode_sources(texts)
+        limit: int | None = getattr(self, "source_limit", None)
+        if limit is None:
+            self.cut_ = 0
+            return sources
+        self.cut_ = sum(len(ids) > limit + 1 for ids in sources)
+        return [np.append(ids[:limit], ids[-1]) if len(ids) > limit + 1 else ids for ids in sources]
 
     def _unknown(self, pairs: TokenPairs) -> tuple[int, int]:
         read = [pairs.sources[row] for row in pairs.rows]
@@ -292,6 +306,7 @@ def _learned(sources: list[str], targets: list[str], settings: TextToTextSetting
     options: dict[str, Any] = {"lowercase": settings.lowercase, "min_count": settings.min_count}
     if settings.level == "subword":
         options |= {"max_size": _SUBWORDS, "min_count": max(2, settings.min_count)}
+        options["leading_blank"] = settings.copying
     if settings.max_vocabulary is not None:
         options["max_size"] = settings.max_vocabulary
     return PairEncoder.learn(sources, targets, settings.level, shared=settings.shared_vocabulary, **options)

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from storyline.tasks.settings import Auto, ModelSettings, Share
 
-AttentionName = Literal["additive", "dot", "general", "local", "multihead"]
+AttentionName = Literal["additive", "dot", "general", "local", "multihead", "coverage"]
 
 
 class TextToTextSettings(ModelSettings):
@@ -36,6 +36,7 @@ class TextToTextSettings(ModelSettings):
     label_smoothing: Share
     scheduled_sampling: Share
     longest: PositiveInt | None
+    source_limit: PositiveInt | None = None
     beam: PositiveInt
     length_penalty: Annotated[float, Field(ge=0)]
     coverage_penalty: Annotated[float, Field(ge=0)]
