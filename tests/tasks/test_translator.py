@@ -41,6 +41,7 @@ KINDS = {
     "no attention": {"attention": None, "num_layers": 1, "epochs": 25},
     "transformer": {"core": "transformer", "learning_rate": 0.003},
     "words": {"level": "word"},
+    "copying": {"shared_vocabulary": True, "copying": True, "coverage": 0.1},
 }
 
 
@@ -69,6 +70,22 @@ def test_empty_and_long_texts_are_counted_and_keep_their_places(translator: Tran
     assert translator.empty_ == 2
     assert translator.longer_ == 1
     assert translator.predict([]) == []
+
+
+def test_an_unknown_word_is_copied_from_the_source() -> None:
+    sources, targets = pairs(1000, seed=0)
+    names = np.random.default_rng(5).choice(["Ann", "Bob", "Cy"], len(sources))
+    # Each name is too rare to be known, so that <unk> answers <unk>.
+    taught = [
+        (f"{name}{row} {source}", f"{target} {name}{row}")
+        for row, (name, source, target) in enumerate(zip(names, sources, targets, strict=True))
+    ]
+    model = Translator(**{**SMALL, "level": "word", "min_count": 2}).fit(
+        *map(list, zip(*taught, strict=True))
+    )
+    found = model.predict(["Zoe 1 2", "Zoe 3"])
+    assert found == ["two one Zoe", "three Zoe"]
+    assert model.unknown_ == (2, 7)
 
 
 def test_a_saved_model_gives_the_same(translator: Translator, tmp_path: Path) -> None:
@@ -115,6 +132,12 @@ def test_refusals_name_what_came() -> None:
         Translator(gnmt=True, attention=None).fit(["a"], ["b"])
     with pytest.raises(ValueError, match="hidden_size=30 is no multiple of num_heads=4"):
         Translator(core="transformer", hidden_size=30).fit(["a"], ["b"])
+
+
+def test_a_beam_wider_than_the_vocabulary_is_refused(translator: Translator) -> None:
+    size = translator.encoder_.target.size
+    with pytest.raises(ValueError, match=f"beam is {size + 1}, and the vocabulary has {size} tokens"):
+        translator.predict(["1 2"], beam=size + 1)
 
 
 def test_a_model_without_attention_says_so() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from storyline import __version__
-from storyline.cli import bench, capabilities, demo, evaluate, generate, memory, predict, train
+from storyline.cli import bench, capabilities, demo, evaluate, generate, memory, predict, train, train_texts
 
 app = typer.Typer(
     name="storyline",
@@ -18,6 +18,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(train.app, name="train")
+train.app.command("translate")(train_texts.translate)
+train.app.command("summarise")(train_texts.summarise)
+train.app.command("answer")(train_texts.answer)
+train.app.command("chat")(train_texts.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("generate")(generate.generate)

@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from storyline.cli.options import is_delimited, is_plain, is_table, reads_series
+from storyline.cli.examples import Examples, open_table
+from storyline.cli.options import PAIRS, is_plain, is_table, reads_series
 from storyline.cli.settings_file import refuse_unknown
+from storyline.cli.text_examples import read_dialogues, read_pair_examples, read_questions
 
 if TYPE_CHECKING:
     from storyline.cli.runs import Run
     from storyline.data import Table
 
 
-@dataclass(frozen=True)
-class Examples:
-    """What a file holds for a task: inputs, targets (None where the file has none), and the table it came from.
-
-    `names` are the identifiers of the sequences of a long frame, `channels` the columns that its numbers came from,
-    `channel_names` one name a channel (several channels may come from one column of lists).
-    """
-
-    inputs: Any
-    targets: Any
-    unit: str
-    table: Table | None = None
-    names: list[str] | None = None
-    channels: list[str] | None = None
-    channel_names: Sequence[str] = ()
-
-    def arguments(self) -> tuple[Any, ...]:
-        """What `fit` and `evaluate` take."""
-        return (self.inputs,) if self.targets is None else (self.inputs, self.targets)
+_ESTIMATORS = {
+    "classify": "Classifier",
+    "language": "LanguageModel",
+    "tag": "Tagger",
+    "translate": "Translator",
+    "summarise": "Summarizer",
+    "answer": "Answerer",
+    "chat": "Chatbot",
+}
 
 
 def estimator_class(task: str) -> Any:
-    from storyline.tasks import Classifier, LanguageModel, Tagger
-
-    return {"classify": Classifier, "language": LanguageModel, "tag": Tagger}[task]
+    return getattr(import_module("storyline.tasks"), _ESTIMATORS[task])
 
 
 def setting_names(task: str) -> list[str]:
@@ -67,11 +58,12 @@ def read_training(run: Run) -> tuple[Examples, dict[str, Any]]:
     What `fit` could only refuse by its place in memory is refused here, with file and column: a single class, and
     labels of the validation file that the training file has not.
     """
-    examples = read_examples(run, run.files["train"])
-    known = _classes(run, examples)
+    examples = read_examples(run, run.files["train"], target_file=run.files.get("train_target"))
+    known = _classes(run, examples) if run.task in ("classify", "tag") else None
     extra: dict[str, Any] = {}
     if "validation" in run.files:
-        held_out = read_examples(run, run.files["validation"], known=known)
+        target_file = run.files.get("validation_target")
+        held_out = read_examples(run, run.files["validation"], known=known, target_file=target_file)
         extra["validation"] = held_out.inputs if held_out.targets is None else held_out.arguments()
     if "unlabelled" in run.files:
         source = run.files["unlabelled"]
@@ -85,9 +77,7 @@ def read_training(run: Run) -> tuple[Examples, dict[str, Any]]:
     return examples, extra
 
 
-def _classes(run: Run, examples: Examples) -> list[str] | None:
-    if examples.targets is None:
-        return None
+def _classes(run: Run, examples: Examples) -> list[str]:
     tagger = run.task == "tag"
     found = {tag for row in examples.targets for tag in row} if tagger else set(examples.targets)
     if len(found) == 1:
@@ -100,17 +90,31 @@ def _classes(run: Run, examples: Examples) -> list[str] | None:
 
 
 def read_examples(
-    run: Run, source: str, *, targets: bool | None = True, known: Collection[str] | None = None
+    run: Run,
+    source: str,
+    *,
+    targets: bool | None = True,
+    known: Collection[str] | None = None,
+    target_file: str | None = None,
 ) -> Examples:
     """Parse `source` as the run's task wants it.
 
+    target_file: the other side of a plain file of sources, for a task of pairs.
     targets: False reads inputs only (predict, unlabelled text); the label column may then be absent;
         None reads them where the file has that column (memory).
     known: the labels that a trained model knows; another one is refused with its line.
     """
+    if target_file is not None and run.task not in PAIRS:
+        raise ValueError(f"{target_file}: a second file holds the targets of pairs; leave it out")
+    if run.task in PAIRS:
+        return read_pair_examples(run, source, target_file, targets)
+    if run.task == "answer":
+        return read_questions(run, source, targets)
+    if run.task == "chat":
+        return read_dialogues(run, source)
     if run.task == "language":
         return _language(run, source)
-    table = _table(run, source)
+    table = open_table(run, source)
     if targets is None:
         name = "tags" if run.task == "tag" else "label"
         targets = run.columns.get(name, name) in table.frame.columns
@@ -121,23 +125,14 @@ def read_examples(
     return _texts(run, table, targets, known)
 
 
-def _table(run: Run, source: str) -> Table:
-    from storyline.data import read_table
-
-    separator = run.columns.get("separator") if is_delimited(source) else None
-    # In a shell a tab is hard to type.
-    separator = separator.replace("\\t", "\t") if separator is not None else None
-    return read_table(source, header=run.columns.get("header", True), separator=separator)
-
-
 def _language(run: Run, source: str) -> Examples:
     from storyline.data import read_text, texts
 
     if "text" in run.columns:
-        table = _table(run, source)
+        table = open_table(run, source)
         return Examples(texts(table, run.columns["text"]), None, "tokens", table)
     if is_table(source):
-        columns = ", ".join(map(repr, _table(run, source).frame.columns))
+        columns = ", ".join(map(repr, open_table(run, source).frame.columns))
         raise ValueError(f"{source} is a table; name the column of its text with --text: it has {columns}")
     return Examples(read_text(source), None, "tokens")
 

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from storyline.cli.evaluate import Label, Model, Separator, Text, Threads, open_model
+from storyline.cli.evaluate import (
+    Answer,
+    Context,
+    Label,
+    Model,
+    Question,
+    Separator,
+    Source,
+    Target,
+    Text,
+    Threads,
+    Turns,
+    open_model,
+)
 from storyline.cli.failures import reported
 from storyline.cli.output import refuse_place
 
@@ -21,6 +34,12 @@ def memory(
     out: Annotated[Path | None, typer.Option(help="Write a self-contained page with the pictures.")] = None,
     text: Text = None,
     label: Label = None,
+    source: Source = None,
+    target: Target = None,
+    context: Context = None,
+    question: Question = None,
+    answer: Answer = None,
+    turns: Turns = None,
     separator: Separator = None,
     threads: Threads = None,
 ) -> None:
@@ -36,10 +55,22 @@ def memory(
     if out is not None:
         refuse_place(out)
     console = Console()
-    estimator, run = open_model(model, file, threads, text=text, label=label, separator=separator)
-    examples = read_examples(
-        run, file, targets=None if label is None else True, known=known_labels(estimator)
+    estimator, run = open_model(
+        model,
+        file,
+        threads,
+        text=text,
+        label=label,
+        source=source,
+        target=target,
+        context=context,
+        question=question,
+        answer=answer,
+        turns=turns,
+        separator=separator,
     )
+    named = label is not None or target is not None or answer is not None
+    examples = read_examples(run, file, targets=True if named else None, known=known_labels(estimator))
     with console.status("measuring how far back the model remembers"), measuring(estimator.threads):
         probe = estimator.memory_probe(*examples.arguments())
         try:

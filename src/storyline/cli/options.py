@@ -10,6 +10,31 @@ if TYPE_CHECKING:
     from storyline.cli.runs import Run
 
 
+# The columns and files that each task's parser knows; in a --config file they stand beside the settings.
+COLUMNS = {
+    "classify": ("text", "label", "series", "channels", "order", "header", "separator"),
+    "language": ("text", "separator"),
+    "tag": ("tokens", "tags", "separator"),
+    "translate": ("source", "target", "separator"),
+    "summarise": ("source", "target", "separator"),
+    "answer": ("context", "question", "answer", "separator"),
+    "chat": ("turns",),
+}
+FILES = {
+    "classify": ("validation", "unlabelled", "vectors"),
+    "language": ("validation", "vectors"),
+    "tag": ("validation", "vectors"),
+    "translate": ("validation", "validation_target"),
+    "summarise": ("validation", "validation_target"),
+    "answer": ("validation",),
+    "chat": ("validation",),
+}
+# Tasks of a source and a target, both texts; and those of which a model is asked for texts.
+PAIRS = ("translate", "summarise")
+WRITING = (*PAIRS, "answer")
+PAIR_COLUMNS = ("source", "target")
+
+
 def reads_series(run: Run) -> bool:
     """Whether a classifier reads numbers, not texts."""
     return "series" in run.columns or "channels" in run.columns
@@ -51,6 +76,8 @@ def refuse_conflicts(run: Run) -> None:
                 "--order sorts the steps of series; name the column that tells the series apart with --series, "
                 "or leave --order out"
             )
+    if run.task in PAIRS:
+        _refuse_sides(run)
     for name in ("separator", "header"):
         if name in run.columns and not any(map(is_delimited, run.files.values())):
             raise ValueError(
@@ -58,11 +85,46 @@ def refuse_conflicts(run: Run) -> None:
             )
 
 
+def _refuse_sides(run: Run) -> None:
+    """Raise ValueError where it is not clear which file holds the targets."""
+    for role, option in (("train", ""), ("validation", "--validation ")):
+        source, target = run.files.get(role), run.files.get(f"{role}_target")
+        if source is None:
+            if target is not None:
+                raise ValueError(
+                    f"--validation-target {target} holds targets alone; name their sources with --validation"
+                )
+        elif target is None:
+            if not is_table(source):
+                behind = "behind it" if role == "train" else "with --validation-target"
+                raise ValueError(
+                    f"{option}{source} is no table, so it holds one side only: name the file of its targets {behind}, "
+                    "line by line, or give a table with columns for both"
+                )
+        else:
+            for file in (source, target):
+                if is_table(file):
+                    raise ValueError(
+                        f"two files are read as plain text, line by line, and {file} is a table; give one table with "
+                        "--source and --target, or two plain files"
+                    )
+    if not any(map(is_table, run.files.values())):
+        for name in PAIR_COLUMNS:
+            if name in run.columns:
+                raise ValueError(
+                    f"--{name} names a column of a table, and {run.files['train']} has lines; leave it out"
+                )
+
+
 def refuse_unread(model: Path, run: Run, file: str, given: Collection[str]) -> None:
     """Raise ValueError for an option that a trained model has no use for in `file`."""
     kind, reads = {
         "language": ("plain text", ("text",)),
         "tag": ("tokens and tags", ()),
+        "translate": ("pairs of texts", PAIR_COLUMNS),
+        "summarise": ("pairs of texts", PAIR_COLUMNS),
+        "answer": ("questions about texts", ("context", "question", "answer")),
+        "chat": ("dialogues", ("turns",)),
         "classify": ("series of numbers", ("label",)) if reads_series(run) else ("texts", ("text", "label")),
     }[run.task]
     for name in given:

@@ -37,7 +37,7 @@ def carry_out(run: Run, out: Path, *, resume: bool, overwrite: bool) -> None:
     from storyline.artifact import locked
     from storyline.cli.estimators import build, read_training
     from storyline.cli.progress import TrainingProgress
-    from storyline.cli.summary import print_constant, print_duplicates, print_training
+    from storyline.cli.summary import print_constant, print_dropped, print_duplicates, print_training
     from storyline.training import find_run, remove_checkpoints
 
     console = Console()
@@ -60,6 +60,7 @@ def carry_out(run: Run, out: Path, *, resume: bool, overwrite: bool) -> None:
         (out / UNFINISHED).unlink()
         remove_checkpoints(out)
     print_constant(console, estimator, examples.channel_names)
+    print_dropped(console, estimator, examples)
     if "vectors" in extra:
         print_duplicates(console, extra["vectors"], run.files["vectors"])
     print_training(console, estimator, run, out)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-TASKS = ("classify", "language", "tag")
+TASKS = ("classify", "language", "tag", "translate", "summarise", "answer", "chat")
 FINISHED = "run.json"  # a document of the saved model, under its checksums
 UNFINISHED = "unfinished.json"  # there while a run is not finished; the model it will replace stays untouched
 
@@ -20,8 +20,9 @@ UNFINISHED = "unfinished.json"  # there while a run is not finished; the model i
 class Run:
     """What `storyline train` was asked to do.
 
-    `files` maps a role (train, validation, unlabelled, vectors) to a path or URI, `checksums` the same role to the
-    sha256 of a local file; `columns` are the names the parser needs; `settings` the estimator's arguments.
+    `files` maps a role (train, validation, unlabelled, vectors; train_target and validation_target, where the targets
+    stand in a file of their own) to a path or URI, `checksums` the same role to the sha256 of a local file; `columns`
+    are the names the parser needs; `settings` the estimator's arguments.
     """
 
     task: str

@@ -5,24 +5,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-_TEXTS = frozenset(
-    (
-        "text",
-        "label",
-        "series",
-        "order",
-        "separator",
-        "tokens",
-        "tags",
-        "validation",
-        "unlabelled",
-        "vectors",
-        "out",
-    )
-)
+from storyline.cli.options import COLUMNS, FILES
+
+_TEXTS = {"out", *chain(*COLUMNS.values(), *FILES.values())} - {"channels", "header"}
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from storyline.cli.examples import Examples
 from storyline.cli.runs import Run
 
 
@@ -66,6 +67,27 @@ def print_duplicates(console: Console, vectors: Any, source: str) -> None:
         )
 
 
+def print_dropped(console: Console, estimator: Any, examples: Examples) -> None:
+    """Rows of the training file that were left out because they teach nothing, or are too long."""
+    dropped = getattr(estimator, "dropped_", None)
+    if isinstance(dropped, dict):
+        for name, why in (("empty", "have an empty side"), ("longer", "have a side longer than `longest`")):
+            if dropped.get(name):
+                pairs = f"{dropped[name]:,} of {len(examples.inputs):,} pairs"
+                _note(console, f"{pairs} {why}, and were left out of the training")
+    elif dropped and examples.table is not None:
+        first = "; ".join(examples.table.where(row) for row in dropped[:5])
+        more = f", and {len(dropped) - 5:,} more" if len(dropped) > 5 else ""
+        _note(
+            console,
+            f"left out of the training, because the answer does not stand in its context: {first}{more}",
+        )
+
+
+def _note(console: Console, text: str) -> None:
+    console.print(f"note: {text}", style="yellow", highlight=False, soft_wrap=True)
+
+
 def print_training(console: Console, estimator: Any, run: Run, out: Path) -> None:
     """The end of a training: what was reached, where it lies, what to try next."""
     print_metrics(console, f"trained {run.task}", estimator.training_summary_)
@@ -83,6 +105,19 @@ def print_training(console: Console, estimator: Any, run: Run, out: Path) -> Non
             f"storyline generate {out} --prompt 'Once' --length 400",
             f"storyline evaluate {out} other.txt",
         ),
+        "translate": (
+            f"storyline evaluate {out} test.csv",
+            f"storyline predict {out} new.csv --out translations.csv",
+        ),
+        "summarise": (
+            f"storyline evaluate {out} test.jsonl",
+            f"storyline predict {out} new.jsonl --out summaries.jsonl",
+        ),
+        "answer": (
+            f"storyline evaluate {out} test.jsonl",
+            f"storyline predict {out} new.jsonl --out answers.jsonl",
+        ),
+        "chat": (f"storyline chat {out}", f"storyline evaluate {out} test.jsonl"),
     }[run.task]
     for command in (*following, f"storyline memory {out} {run.files['train']} --out report.html"):
         console.print(f"  {command}", highlight=False, soft_wrap=True)

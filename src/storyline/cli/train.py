@@ -1,4 +1,4 @@
-"""`storyline train classify | language | tag`, and `storyline train --resume model/`."""
+"""`storyline train classify | language | tag`, and `storyline train --resume model/`; the others: train_texts.py."""
 
 from __future__ import annotations
 
@@ -9,25 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from storyline.cli.failures import fail, reported
-from storyline.cli.options import refuse_conflicts
+from storyline.cli.options import COLUMNS, FILES, refuse_conflicts
 from storyline.cli.run_folder import carry_out, refuse_occupied
 from storyline.cli.runs import Run, checksums, refuse_changed_data
 from storyline.cli.settings_file import parse_assignments, read_config, refuse_unknown, refuse_wrong_types
 
 app = typer.Typer(
-    help="Train a model from a file: classify, language or tag; or go on with --resume.",
+    help="Train a model from a file, for one of the tasks below; or go on with --resume.",
     no_args_is_help=False,
     add_completion=False,
     rich_markup_mode=None,
 )
-
-# The columns and files that each task's parser knows; in a --config file they stand beside the settings.
-COLUMNS = {
-    "classify": ("text", "label", "series", "channels", "order", "header", "separator"),
-    "language": ("text", "separator"),
-    "tag": ("tokens", "tags", "separator"),
-}
-FILES = ("validation", "unlabelled", "vectors")
 
 File = Annotated[str, typer.Argument(help="The training data: a path or URI, .gz too.", show_default=False)]
 Out = Annotated[Path | None, typer.Option("--out", help="The model folder to write.", show_default=False)]
@@ -69,7 +61,7 @@ def resume(
         Path | None, typer.Option("--resume", help="Go on with an interrupted run in this model folder.")
     ] = None,
 ) -> None:
-    """Train a model from a file: classify, language or tag; or go on with --resume."""
+    """Train a model from a file, for one of the tasks below; or go on with --resume."""
     if context.invoked_subcommand is not None:
         if resume is not None:
             fail(f"--resume {resume} goes alone: the folder knows its data and settings")
@@ -126,7 +118,7 @@ def classify(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a classifier of texts or of series."""
-    _begin("classify", locals())
+    begin("classify", locals())
 
 
 @app.command()
@@ -153,7 +145,7 @@ def language(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a language model on plain text: the next character, word or byte-pair."""
-    _begin("language", locals())
+    begin("language", locals())
 
 
 @app.command()
@@ -182,17 +174,17 @@ def tag(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a tagger: a label for every token (.conllu, .conll, or a table with list columns)."""
-    _begin("tag", locals())
+    begin("tag", locals())
 
 
-def _begin(task: str, options: Mapping[str, Any]) -> None:
+def begin(task: str, options: Mapping[str, Any]) -> None:
     """Join the config file, --set and the options (the later wins), refuse what is wrong, and train."""
     from storyline.cli.estimators import setting_names
 
     options = dict(options)
     file, config, assign = str(options.pop("file")), options.pop("config"), options.pop("assign") or []
-    out, overwrite = options.pop("out"), options.pop("overwrite")
-    known = {*setting_names(task), *COLUMNS[task], *FILES, "out"}
+    out, overwrite, targets = options.pop("out"), options.pop("overwrite"), options.pop("targets", None)
+    known = {*setting_names(task), *COLUMNS[task], *FILES[task], "out"}
     given: dict[str, Any] = {}
     for source, values in (
         (str(config), read_config(config) if config else {}),
@@ -202,11 +194,14 @@ def _begin(task: str, options: Mapping[str, Any]) -> None:
         refuse_wrong_types(values, source)
         given |= values
     given |= {name: value for name, value in options.items() if value is not None}
+    if given.get("attention") == "none":  # in a shell there is no other way to say it
+        given["attention"] = None
     out = out or (Path(str(given["out"])) if "out" in given else None)
     if out is None:
         fail("no --out: name the folder that the model is to be written to, for example --out model/")
     columns = {name: given[name] for name in COLUMNS[task] if name in given}
-    files = {"train": file} | {role: str(given[role]) for role in FILES if role in given}
+    files = {"train": file} | ({} if targets is None else {"train_target": targets})
+    files |= {role: str(given[role]) for role in FILES[task] if role in given}
     run = Run(
         task=task,
         files=files,

@@ -33,6 +33,7 @@ from storyline.data.scaler import Scaler
 from storyline.data.series import Series, series
 from storyline.data.source import DataError, read_text
 from storyline.data.table import Table
+from storyline.data.text_lists import answer_lists, turn_lists
 from storyline.data.vocabulary import Vocabulary
 
 _LATE = {
@@ -72,6 +73,7 @@ __all__ = [
     "Vocabulary",
     "WordEncoder",
     "aligned_pairs",
+    "answer_lists",
     "collate",
     "copy_unknown",
     "filled_pairs",
@@ -96,6 +98,7 @@ __all__ = [
     "texts_or_empty",
     "token_lists",
     "token_order",
+    "turn_lists",
     "word2vec_text",
 ]
 

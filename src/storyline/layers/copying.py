@@ -133,7 +133,8 @@ def coverage_loss(attention: Tensor, lengths: Tensor) -> Tensor:
     attention (batch, time, source); lengths (batch,): target tokens of each row -> scalar.
     """
     again = torch.minimum(attention, coverage(attention)).sum(-1)
-    inside = torch.arange(attention.shape[1], device=attention.device) < lengths.unsqueeze(1)
+    places = torch.arange(attention.shape[1], device=attention.device)
+    inside = places < lengths.to(attention.device).unsqueeze(1)
     return again[inside].mean()
 
 

@@ -106,7 +106,8 @@ class RecurrentDecoder(Decoder):
         if not self.input_feeding:
             return self._read(embedded, rows, shared, lengths, dropped)[0]
         if lengths is not None:
-            beyond = torch.arange(embedded.shape[1], device=embedded.device) >= lengths.unsqueeze(1)
+            places = torch.arange(embedded.shape[1], device=embedded.device)
+            beyond = places >= lengths.to(embedded.device).unsqueeze(1)
             embedded = embedded.masked_fill(beyond.unsqueeze(-1), 0)
         parts = []
         for token in embedded.unbind(1):

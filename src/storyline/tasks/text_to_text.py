@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
-from storyline.data import PairEncoder, TokenPairs, filled_pairs, split_validation
+from storyline.data import PairEncoder, TokenPairs, copy_unknown, filled_pairs, split_validation
 from storyline.search import Beam, Hypothesis
 from storyline.tasks.alignment import Alignment
 from storyline.tasks.estimator import (
@@ -245,6 +245,11 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         check_is_fitted(self)
         texts = _checked_texts(X, "X")
         width = self.beam if beam is None else beam
+        if width > self.encoder_.target.size:
+            raise ValueError(
+                f"beam is {width}, and the vocabulary has {self.encoder_.target.size} tokens; a beam keeps no more "
+                "than that, and 5 to 50 are enough"
+            )
         wanted = Beam(
             width=max(n, width),
             alpha=self.length_penalty if length_penalty is None else length_penalty,
@@ -266,7 +271,15 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         return written
 
     def _text(self, hypothesis: Hypothesis, source: str) -> str:
-        return self.encoder_.target.decode(hypothesis.tokens.tolist()).strip()
+        """What was written; of words an unknown one becomes the word of the source that had the most attention."""
+        tokens = hypothesis.tokens.tolist()
+        if self.level == "word" and hypothesis.attention is not None:
+            looked = hypothesis.attention.numpy()[:, :-1]
+            # Nothing of a word was seen that stands behind the limit.
+            unread = max(0, len(self.encoder_.source.encode(source)) - looked.shape[1])
+            looked = np.pad(looked, ((0, 0), (0, unread)))
+            return copy_unknown(tokens, looked, source, self.encoder_).strip()
+        return self.encoder_.target.decode(tokens).strip()
 
     def _pairs(self, sources: list[str], targets: list[str]) -> TokenPairs:
         encoded = self._source_ids(sources), self.encoder_.encode_targets(targets)

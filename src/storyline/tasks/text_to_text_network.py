@@ -18,6 +18,9 @@ from storyline.layers.transformer_decoder import TransformerDecoder
 from storyline.layers.transformer_encoder import TransformerEncoder
 from storyline.tasks.text_to_text_settings import TextToTextSettings
 
+# Under which name a copying model keeps the ids of the source beside the decoder's state.
+_SOURCE = "source_ids"
+
 
 class SourceToTarget(nn.Module):
     """Embeddings, encoder, decoder and head.
@@ -25,10 +28,9 @@ class SourceToTarget(nn.Module):
     The target is foretold token by token: what the decoder reads is the target behind `<end>`, which is also what
     must follow its last token.
 
-    head      a `CopyingHead` where tokens of the source can be copied; both sides then have one vocabulary
-    coverage  weight of the loss of See, Liu and Manning 2017, eq. 13, of a copying head
     scale     what embedded tokens are multiplied by before they are read (Vaswani et al. 2017, section 3.4): without it
               the signals of a stack of recurrent layers begin so small that it learns to attend late, or never
+    coverage  weight of the coverage loss of a copying model
     """
 
     def __init__(
@@ -39,13 +41,13 @@ class SourceToTarget(nn.Module):
         decoder: Decoder,
         head: LinearHead | TiedHead | CopyingHead,
         *,
-        coverage: float = 0.0,
         scale: float = 1.0,
+        coverage: float = 0.0,
     ) -> None:
         super().__init__()
         self.source, self.target = source, target
         self.encoder, self.decoder, self.head = encoder, decoder, head
-        self.coverage, self.scale = coverage, scale
+        self.scale, self.coverage = scale, coverage
 
     @property
     def attends(self) -> bool:
@@ -66,61 +68,62 @@ class SourceToTarget(nn.Module):
         return decoded
 
     def loss(self, batch: PairBatch, read: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross entropy in nats of what the batch is to say, where the decoder reads `read` (batch, time)."""
-        embedded = self.scale * self.target(read)
-        decoded = self.decoder(
-            embedded, self.encode(batch.source, batch.source_lengths), batch.target_lengths
-        )
+        """Mean cross entropy in nats of what the batch is to say, where the decoder reads `read` (batch, time).
+
+        In training of a model with `coverage`, that times the coverage loss is added (See et al. 2017, eq. 13).
+        """
+        decoded = self(batch.source, batch.source_lengths, read, batch.target_lengths)
         said = batch.target_out >= 0
         output, targets = decoded.output[said], batch.target_out[said]
         if not isinstance(self.head, CopyingHead):
             return self.head.loss(output, targets, label_smoothing=label_smoothing)
-        assert decoded.attention is not None
         loss = self.head.loss(
             output,
             targets,
-            embedded=embedded[said],
+            embedded=self.target(read)[said],
             attention=decoded.attention[said],
             source_ids=batch.source.unsqueeze(1).expand(decoded.attention.shape)[said],
             label_smoothing=label_smoothing,
         )
-        # What keeps a model from repeating itself says nothing of how well it foretells: validation leaves it out.
         if self.training and self.coverage:
             loss = loss + self.coverage * coverage_loss(decoded.attention, batch.target_lengths)
         return loss
 
-    def log_probabilities(self, batch: PairBatch, read: Tensor) -> Tensor:
-        """Of every next token, where the decoder reads `read`: (batch, time, vocabulary)."""
-        embedded = self.scale * self.target(read)
-        decoded = self.decoder(
-            embedded, self.encode(batch.source, batch.source_lengths), batch.target_lengths
-        )
-        return self._log_probabilities(decoded, embedded, batch.source.unsqueeze(1))
-
-    def _log_probabilities(self, decoded: Decoded, embedded: Tensor, source_ids: Tensor) -> Tensor:
+    def log_probabilities(self, decoded: Decoded, read: Tensor, source: Tensor) -> Tensor:
+        """Of every next token (batch, time, vocabulary), where the decoder read `read` (batch, time)."""
         if not isinstance(self.head, CopyingHead):
             return self.head.log_probabilities(decoded.output)
         assert decoded.attention is not None
         return self.head.log_probabilities(
-            decoded.output, embedded=embedded, attention=decoded.attention, source_ids=source_ids
+            decoded.output,
+            embedded=self.target(read),
+            attention=decoded.attention,
+            source_ids=source.unsqueeze(1),
+            size=self.head.classes,
         )
 
     def begin(self, source: Tensor, lengths: Tensor) -> DecodingState:
         """The state before the first token of each sentence, one hypothesis a sentence."""
-        state: DecodingState = self.decoder.begin(self.encode(source, lengths))
+        state = self.decoder.begin(self.encode(source, lengths))
         if isinstance(self.head, CopyingHead):
-            return DecodingState({**state.shared, "source_ids": source}, state.rows)
+            state = DecodingState({**state.shared, _SOURCE: source}, state.rows)
         return state
 
-    def step(self, tokens: Tensor, state: DecodingState) -> tuple[Tensor, Tensor | None, DecodingState]:
-        """One token of each hypothesis (rows,) -> scores of the next (rows, vocabulary), attention, new state."""
-        embedded = self.scale * self.target(tokens)
-        decoded, state = self.decoder.step(embedded, state)
+    def step(self, tokens: Tensor, state: DecodingState) -> tuple[Any, Tensor | None, DecodingState]:
+        """One token of each hypothesis (rows,) -> scores of the next, as search takes them, attention, new state.
+
+        Of a network that was packed (layers.packed) the scores are `NextTokens`, else (rows, vocabulary).
+        """
+        decoded, state = self.decoder.step(self.scale * self.target(tokens), state)
         if not isinstance(self.head, CopyingHead):
             return self.head(decoded.output), decoded.attention, state
-        ids = state.shared["source_ids"]
-        wide = ids.repeat_interleave(len(tokens) // len(ids), dim=0)
-        return self._log_probabilities(decoded, embedded, wide), decoded.attention, state
+        assert decoded.attention is not None
+        source = state.shared[_SOURCE]
+        beside = Decoded(
+            *(part.unflatten(0, (len(source), -1)) for part in (decoded.output, decoded.attention))
+        )
+        scores = self.log_probabilities(beside, tokens.view(len(source), -1), source)
+        return scores.flatten(0, 1), decoded.attention, state
 
 
 def new_text_to_text_network(settings: TextToTextSettings, vocabularies: PairEncoder) -> SourceToTarget:
@@ -130,7 +133,7 @@ def new_text_to_text_network(settings: TextToTextSettings, vocabularies: PairEnc
     source_embedding = target_embedding if vocabularies.shared else _embedding(settings, vocabularies.source)
     size = target_embedding.weight.shape[1]
     encoder, decoder = (_transformer if settings.core == "transformer" else _recurrent)(settings, size)
-    head: LinearHead | TiedHead | CopyingHead
+    head: LinearHead | TiedHead
     if settings.tied:
         head = TiedHead(target_embedding, input_size=decoder.output_size, dropout=settings.dropout)
     else:
@@ -140,12 +143,11 @@ def new_text_to_text_network(settings: TextToTextSettings, vocabularies: PairEnc
     with torch.no_grad():
         bias = head.linear.bias if isinstance(head, LinearHead) else head.bias
         bias.copy_((counts / counts.sum()).log())
-    if settings.copying:
-        head = CopyingHead(head, target.size, decoder.output_size, size)
     # A tied embedding is as small as a head wants it; Transformers make up for that by themselves.
     scale = 1.0 if settings.core == "transformer" else math.sqrt(size)
+    whole = CopyingHead(head, target.size, decoder.output_size, size) if settings.copying else head
     return SourceToTarget(
-        source_embedding, target_embedding, encoder, decoder, head, coverage=settings.coverage, scale=scale
+        source_embedding, target_embedding, encoder, decoder, whole, scale=scale, coverage=settings.coverage
     )
 
 

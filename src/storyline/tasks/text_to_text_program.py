@@ -77,7 +77,8 @@ def scheduled(network: SourceToTarget, item: PairBatch, probability: float) -> T
     the first is replaced by that with `probability`.
     """
     with torch.no_grad():
-        scores = network.log_probabilities(item, item.target_in)
+        decoded = network(item.source, item.source_lengths, item.target_in, item.target_lengths)
+        scores = network.log_probabilities(decoded, item.target_in, item.source)
         drawn = torch.multinomial(scores.exp().flatten(0, 1), 1).view(item.target_in.shape)
     own = torch.cat([item.target_in[:, :1], drawn[:, :-1]], dim=1)
     replaced = torch.rand(own.shape, device=own.device) < probability

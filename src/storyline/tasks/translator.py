@@ -14,8 +14,9 @@ class Translator(TextToText):
     core                 "lstm", "gru", "rnn" or "slstm": a recurrent encoder and decoder; "transformer": pre-norm
                          Transformers in the place of both, with the same settings
     attention            how a recurrent decoder looks at the source: "additive" (Bahdanau et al. 2015), "dot",
-                         "general" or "local" (Luong et al. 2015), "multihead" (Vaswani et al. 2017); None: it sees the
-                         encoder's last state alone. A Transformer has attention of its own and does not read this
+                         "general" or "local" (Luong et al. 2015), "multihead" (Vaswani et al. 2017), "coverage" (See
+                         et al. 2017, eq. 11; slower, for it reads its own past); None: it sees the encoder's last
+                         state alone. A Transformer has attention of its own and does not read this
     input_feeding        what attention found goes into the next step (Luong et al. 2015, section 3.3); slower, for
                          the target is read token by token. Else the first layer asks, and those above read the answer
     gnmt                 Wu et al. 2016: one bidirectional layer at the bottom, residual connections from the third on

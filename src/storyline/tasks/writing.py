@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from storyline.data import TokenPairs, collate
+from storyline.layers import CopyingHead, packed
 from storyline.search import Beam, Hypothesis, Limits, beam_search
 from storyline.tasks.text_to_text_network import SourceToTarget
 
@@ -59,6 +60,8 @@ def write(
     Sources of like length are searched side by side, which changes no output. Call it in evaluation mode.
     """
     found: list[tuple[Hypothesis, ...]] = [()] * len(sources)
+    # A copying head mixes whole distributions.
+    network = network if isinstance(network.head, CopyingHead) else packed(network)
     for places in _batches([len(source) for source in sources], beam.width):
         batch = collate(sources, places)
         begin = torch.full((len(places),), end_id)

@@ -1,0 +1,77 @@
+"""Models that write texts, on the command line: how they are to search, what they wrote, and how good it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from storyline.cli.options import PAIRS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from storyline.cli.examples import Examples
+    from storyline.cli.runs import Run
+
+
+def decoding(run: Run, **given: float | None) -> dict[str, float]:
+    """The options of the search that were given; ValueError where the model does not search."""
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if wanted and run.task not in PAIRS:
+        option = next(iter(wanted)).replace("_", "-")
+        raise ValueError(
+            f"--{option} steers the search of a model that translates or summarises, and this is a {run.task} model; "
+            "leave it out"
+        )
+    return wanted
+
+
+def print_read(console: Console, estimator: Any) -> None:
+    """Of what was last read: how many texts were empty, and how many longer than any in training."""
+    for count, what in (
+        (estimator.empty_, "empty, and so is what is written for them"),
+        (estimator.longer_, "longer than any in training; they were read whole"),
+    ):
+        if count:
+            texts = "1 text is" if count == 1 else f"{count:,} texts are"
+            console.print(f"note: {texts} {what}", style="yellow", highlight=False, soft_wrap=True)
+
+
+def one_a_line(texts: Sequence[str], console: Console) -> bytes:
+    """Texts as the lines of a plain file; line breaks inside of them become blanks, which is said."""
+    lines = [re.sub(r"[\r\n]+", " ", text) for text in texts]
+    broken = sum(line != text for line, text in zip(lines, texts, strict=True))
+    if broken:
+        console.print(
+            f"note: {broken:,} outputs have line breaks, which are blanks in the file; a .csv keeps them",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def written_scores(
+    estimator: Any, task: str, examples: Examples, how: dict[str, float], console: Console
+) -> dict[str, float | str]:
+    """BLEU and chrF of translations, ROUGE of summaries, of the pairs with two sides; of other tasks nothing.
+
+    What cannot be measured, because its package is missing, is said.
+    """
+    if task not in PAIRS:
+        return {}
+    from storyline.data import filled_pairs
+    from storyline.tasks.text_scores import summary_scores, translation_scores
+
+    rows = filled_pairs(examples.inputs, examples.targets)
+    outputs = estimator.predict([examples.inputs[row] for row in rows], **how)
+    references = [examples.targets[row] for row in rows]
+    print_read(console, estimator)
+    try:
+        if task == "translate":
+            return translation_scores(outputs, references)
+        return dict(summary_scores(outputs, references))
+    except ImportError as missing:
+        console.print(f"note: not measured: {missing}", style="yellow", highlight=False, soft_wrap=True)
+        return {}
