@@ -194,7 +194,7 @@ SPANS: dict[str, Any] = {
     "mode": "span",
     "hidden_size": 96,
     "num_layers": 2,
-    "epochs": 12,
+    "epochs": 9,
 }
 
 BENCHMARKS = [

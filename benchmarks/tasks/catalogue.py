@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from benchmarks.tasks import answers, digits, language, mnist, summaries, tagging, text, vowels, word_vectors
+from benchmarks.tasks import (
+    answers,
+    chat,
+    digits,
+    language,
+    mnist,
+    summaries,
+    tagging,
+    text,
+    translation,
+    vowels,
+    word_vectors,
+)
 from benchmarks.tasks.harness import Benchmark
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
-    for module in (digits, text, word_vectors, vowels, mnist, tagging, language, answers, summaries)
+    for module in (
+        digits, text, word_vectors, vowels, mnist, tagging, language, translation, summaries, answers, chat,
+    )
     for benchmark in module.BENCHMARKS
 }
