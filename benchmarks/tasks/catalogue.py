@@ -20,7 +20,17 @@ from benchmarks.tasks.harness import Benchmark
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for module in (
-        digits, text, word_vectors, vowels, mnist, tagging, language, translation, summaries, answers, chat,
+        digits,
+        text,
+        word_vectors,
+        vowels,
+        mnist,
+        tagging,
+        language,
+        translation,
+        summaries,
+        answers,
+        chat,
     )
     for benchmark in module.BENCHMARKS
 }

@@ -43,6 +43,7 @@ class Summarizer(TextToText):
         max_vocabulary: int | None = None,
         shared_vocabulary: bool = True,
         embedding_size: int | Literal["auto"] = "auto",
+        freeze_vectors: bool = False,
         tied: bool = True,
         copying: bool = True,
         coverage: float = 0.0,

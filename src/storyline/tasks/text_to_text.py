@@ -24,9 +24,16 @@ from storyline.tasks.estimator import (
 )
 from storyline.tasks.inputs import check_list, check_pair, refuse_surrogates
 from storyline.tasks.settings import check_settings
+from storyline.tasks.starting_vectors import (
+    PairStart,
+    embedding_size,
+    refuse_frozen_noise,
+    vector_identity,
+)
 from storyline.tasks.text_to_text_network import SourceToTarget, new_text_to_text_network
 from storyline.tasks.text_to_text_program import PairProgram, read_pairs
 from storyline.tasks.text_to_text_settings import AttentionName, TextToTextSettings
+from storyline.tasks.word_vectors import WordVectors
 from storyline.tasks.writing import Lengths, write
 
 # Size of a vocabulary of byte-pairs.
@@ -60,6 +67,8 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         y: Sequence[str],
         *,
         validation: tuple[Sequence[str], Sequence[str]] | None = None,
+        vectors: WordVectors | None = None,
+        target_vectors: WordVectors | None = None,
         folder: StrPath | None = None,
         resume: bool = False,
         events: Listeners = (),
@@ -69,11 +78,16 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         A pair with an empty side teaches nothing and is left out; `dropped_` counts them.
 
         validation  (X, y) to choose the best weights by; None: `validation_fraction` of the pairs
+        vectors     word vectors from which the embedding of the sources starts, with a shared vocabulary that of both
+                    sides; target_vectors: that of the targets. Words have theirs, and of byte-pairs those that begin a
+                    word and are one. training_summary_ counts them
         folder, resume, events: as in Classifier.fit
 
         Raises ValueError for a setting that does not fit, and for as many targets as do not fit the sources.
         """
-        settings = check_settings(TextToTextSettings, self.get_params(deep=False))
+        settings = _sized(
+            check_settings(TextToTextSettings, self.get_params(deep=False)), vectors, target_vectors
+        )
         sources, targets = _checked_pairs(X, y)
         given = None if validation is None else _checked_pairs(*check_pair(validation), name="validation ")
         rows = filled_pairs(sources, targets)
@@ -108,11 +122,18 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             remember = steps_to_remember(settings, float(np.percentile(training.source_lengths, 95)))
         self.resolved_ = _resolve(settings, remember, training, patient=bool(len(checked)))
         self.unknown_ = self._unknown(checked)
+        start = PairStart.of(vectors, target_vectors, self.encoder_, settings.seed)
         with reproducible(settings.seed):
             program = PairProgram(
-                self._new_network(), training, checked if len(checked) else None, self.resolved_
+                self._new_network(start), training, checked if len(checked) else None, self.resolved_
             )
-        data = {"X": sources, "y": targets, "validation": given}
+        data = {
+            "X": sources,
+            "y": targets,
+            "validation": given,
+            "vectors": vector_identity(vectors),
+            "target_vectors": vector_identity(target_vectors),
+        }
         self._train(
             program,
             data,
@@ -122,6 +143,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             examples=len(training),
             dropped=self.dropped_,
             **({"cut": cut} if cut else {}),
+            **start.summary(),
             vocabulary=[self.encoder_.source.size, self.encoder_.target.size],
         )
         return self
@@ -300,8 +322,8 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         read = [pairs.sources[row] for row in pairs.rows]
         return sum(map(self.encoder_.source.unknown, read)), sum(map(len, read))
 
-    def _new_network(self) -> SourceToTarget:
-        return new_text_to_text_network(self.resolved_, self.encoder_)
+    def _new_network(self, start: PairStart | None = None) -> SourceToTarget:
+        return new_text_to_text_network(self.resolved_, self.encoder_, start)
 
     def _documents(self) -> dict[str, Any]:
         return {"encoder.json": self.encoder_.to_document(), "lengths.json": self.lengths_.to_document()}
@@ -313,6 +335,21 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
     def _restore(self, documents: dict[str, Any]) -> None:
         self.encoder_ = PairEncoder.from_document(documents["encoder.json"])
         self.lengths_ = Lengths(**documents["lengths.json"])
+
+
+def _sized(
+    settings: TextToTextSettings, vectors: WordVectors | None, target_vectors: WordVectors | None
+) -> TextToTextSettings:
+    """The settings with the embedding_size of the vectors given; ValueError where they do not go together."""
+    refuse_frozen_noise(settings.freeze_vectors, vectors or target_vectors)
+    if target_vectors is not None and settings.shared_vocabulary:
+        raise ValueError(
+            "shared_vocabulary=True gives both sides one embedding, and target_vectors were given; give vectors alone"
+        )
+    size: int | str = settings.embedding_size
+    for given in (vectors, target_vectors):
+        size = embedding_size(size, given, size)
+    return settings.model_copy(update={"embedding_size": size})
 
 
 def _learned(sources: list[str], targets: list[str], settings: TextToTextSettings) -> PairEncoder:

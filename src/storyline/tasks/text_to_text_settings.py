@@ -24,6 +24,7 @@ class TextToTextSettings(ModelSettings):
     num_heads: PositiveInt
     feedforward_size: PositiveInt | Auto
     embedding_size: PositiveInt | Auto
+    freeze_vectors: bool = False
     level: Literal["word", "char", "subword"]
     shared_vocabulary: bool
     tied: bool
