@@ -26,15 +26,15 @@ FIRST, HEAVIEST = (4, 8, 12, 16, 20, 30), (2, 3, 4, 6, 8)
 PENALTIES = (0.0, 0.6, 1.0, 1.5)
 
 SETTINGS: dict[str, Any] = {
-    "hidden_size": 192,
+    "hidden_size": 128,
     "embedding_size": 128,
     "lowercase": True,
-    "source_limit": 100,
+    "source_limit": 80,
     "dropout": 0.3,
     "label_smoothing": 0.0,
     "beam": 4,
-    "epochs": 6,
-    "batch_tokens": 2500,
+    "epochs": 5,
+    "batch_tokens": 2000,
     "learning_rate": 0.003,
 }
 Mails = tuple[list[str], list[str]]
@@ -151,6 +151,6 @@ BENCHMARKS = [
         higher_is_better=True,
         baselines=baselines,
         run=run,
-        model="bidirectional LSTM 192, additive attention, copying, byte-pairs",
+        model="bidirectional LSTM 128, additive attention, copying, byte-pairs",
     )
 ]
