@@ -11,6 +11,7 @@
 #include <atomic>
 
 #include "engine.h"
+#include "packed.h"
 
 namespace nb = nanobind;
 
@@ -19,6 +20,7 @@ namespace storyline {
 #define TARGET(name)             \
   namespace name {               \
   const Engines& get();          \
+  const AllPackers& packers();   \
   }
 STORYLINE_TARGETS(TARGET)
 #undef TARGET
@@ -28,6 +30,7 @@ namespace {
 struct Target {
   const char* name;
   const Engines& (*get)();
+  const AllPackers& (*packers)();
   bool runs;
 };
 
@@ -40,13 +43,14 @@ std::vector<Target> targets() {
   const bool neon = true;
 #endif
   return {
-#define TARGET(name) {#name, name::get, name},
+#define TARGET(name) {#name, name::get, name::packers, name},
       STORYLINE_TARGETS(TARGET)
 #undef TARGET
   };
 }
 
 const Engines* engine = nullptr;
+const AllPackers* packed = nullptr;
 const char* engine_name = nullptr;
 
 void choose(const std::string& wanted) {
@@ -56,6 +60,7 @@ void choose(const std::string& wanted) {
     if (wanted.empty() ? target.runs : wanted == target.name) {
       if (!target.runs) break;
       engine = &target.get();
+      packed = &target.packers();
       engine_name = target.name;
       if (!wanted.empty()) return;
     }
@@ -224,6 +229,60 @@ void step(Stream& stream, uintptr_t x, uintptr_t y) {
   stream.busy.clear();
 }
 
+template <class T> const Packers<T>& packers();
+template <> const Packers<float>& packers() { return packed->of_float; }
+template <> const Packers<double>& packers() { return packed->of_double; }
+
+// A packed matrix, which nothing changes: any number of threads may multiply by it at once.
+struct Projection {
+  std::unique_ptr<AnyProjection> matrix;
+};
+
+template <class T>
+std::unique_ptr<Projection> projection(int64_t N, int64_t K, uintptr_t weight, uintptr_t bias) {
+  return std::make_unique<Projection>(packers<T>().projection(N, K, address<const T>(weight), address<const T>(bias)));
+}
+
+// Likewise, of a cell.
+struct Step {
+  std::unique_ptr<AnyStep> cell;
+};
+
+// sizes: input, hidden_size, size of h, heads.
+template <class T>
+std::unique_ptr<Step> packed_step(int cell, std::array<int64_t, 4> sizes, std::array<uintptr_t, 5> weights,
+                                  std::vector<uintptr_t> own) {
+  Call call{};
+  call.sizes = {1, 1, sizes[0], sizes[1], sizes[2]};
+  call.heads = int(sizes[3]);
+  call.weights = weights;
+  call.own = std::move(own);
+  return std::make_unique<Step>(packers<T>().step[cell](problem<T>(call)));
+}
+
+void step_of(const Step& step, int64_t rows, RowsOf x, const std::vector<uintptr_t>& before,
+             const std::vector<uintptr_t>& after, int threads) {
+  std::array<const void*, most_states> was{};
+  std::array<void*, most_states> is{};
+  for (size_t i = 0; i < before.size(); i++) was[i] = address<const void>(before[i]), is[i] = address<void>(after[i]);
+  nb::gil_scoped_release release;
+  step.cell->step(rows, address<const void>(std::get<0>(x)), std::get<1>(x), was.data(), is.data(), threads);
+}
+
+void product(const Projection& projection, int64_t rows, RowsOf x, RowsOf y, int threads) {
+  nb::gil_scoped_release release;
+  projection.matrix->product(rows, address<const void>(std::get<0>(x)), std::get<1>(x), address<void>(std::get<0>(y)),
+                             std::get<1>(y), threads);
+}
+
+void likeliest(const Projection& projection, int64_t rows, RowsOf x, int64_t count, int64_t end,
+               const std::vector<int64_t>& barred, std::array<uintptr_t, 3> found, int threads) {
+  const Wanted wanted{count, end, barred.data(), int64_t(barred.size())};
+  nb::gil_scoped_release release;
+  projection.matrix->likeliest(rows, address<const void>(std::get<0>(x)), std::get<1>(x), wanted, address<void>(found[0]),
+                               address<int64_t>(found[1]), address<void>(found[2]), threads);
+}
+
 }  // namespace
 }  // namespace storyline
 
@@ -240,6 +299,12 @@ NB_MODULE(_native, m) {
       .def("write", [](Stream& s, int state, uintptr_t from) { idle(s).write(state, address<const void>(from)); })
       .def("reset", [](Stream& stream, int64_t row) { idle(stream).reset(row); })
       .def("fork", [](Stream& s, int64_t batch) { return std::make_unique<Stream>(s.steps->fork(batch)); });
+  nb::class_<Projection>(m, "Projection").def("product", product).def("likeliest", likeliest);
+  nb::class_<Step>(m, "Step").def("step", step_of);
+  m.def("step_float", packed_step<float>);
+  m.def("step_double", packed_step<double>);
+  m.def("projection_float", projection<float>);
+  m.def("projection_double", projection<double>);
   m.def("stream_float", stream<float>);
   m.def("stream_double", stream<double>);
   m.def("cells", [] {

@@ -24,6 +24,16 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "the training text only, without its labels, for the word vectors of TREC and SST-2",
         "https://github.com/PVidyadhar/Detection-of-Fraud-apps-using-Sentiment-Analysis, aclImdb/train",
     ),
+    "aeslc": (
+        "AESLC, e-mails of Enron and their subjects (Zhang & Tetreault 2019)",
+        "official: 14,436 train, 1,960 dev; results are on dev",
+        "https://github.com/ryanzhumich/AESLC, enron_subject_line/{train,dev}",
+    ),
+    "dialogsum": (
+        "DialogSum (Chen et al. 2021)",
+        "dev: 500 dialogues and their topics, as text of another kind for the model of AESLC",
+        "https://github.com/cylnlp/dialogsum, DialogSum_Data/dialogsum.dev.jsonl",
+    ),
     "ucr_uea": (
         "JapaneseVowels, UCR/UEA archive",
         "official: 270 train, 370 test",
@@ -39,10 +49,25 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "official: 12,544 sentences train, 2,001 dev; results are on dev",
         "https://github.com/UniversalDependencies/UD_English-EWT",
     ),
+    "multi30k": (
+        "Multi30k (Elliott et al. 2016), English and German",
+        "official: 29,000 train, 1,014 validation, 1,000 test (2016, Flickr)",
+        "https://github.com/multi30k/dataset, data/task1/raw/{train,val,test_2016_flickr}.{en,de}.gz",
+    ),
     "tiny_shakespeare": (
         "tiny_shakespeare (Karpathy)",
         "first 90 % of the characters train, last 10 % validation",
         "https://github.com/karpathy/char-rnn, data/tinyshakespeare/input.txt",
+    ),
+    "babi": (
+        "bAbI tasks 1.2, English, 10k (Weston et al. 2015), 15 of the 20 tasks",
+        "official: 10,000 questions a task train, 1,000 test",
+        "https://github.com/Zevere/NLP-Python, DataModel/qa*_{train,test}.txt in one zip",
+    ),
+    "squad11_dev": (
+        "SQuAD 1.1 (Rajpurkar et al. 2016), 36 articles, 8,001 questions",
+        "by article: 6 test, 3 choose the weights, 27 train",
+        "https://github.com/rajpurkar/SQuAD-explorer, branch gh-pages, explore/1.1/dev/*.html as one JSON, gzipped",
     ),
     "wikitext2": (
         "WikiText-2 (Merity et al. 2016)",

@@ -74,6 +74,6 @@ def _row(benchmark: Benchmark) -> str:
     cpu = pairs(row["details"]).get("cpu seconds")
     processor = "" if cpu is None else f"{cpu:.0f}"
     return (
-        f"| {benchmark.title}; {row['metric']} | {baselines} | {wanted} | {measured} "
+        f"| {benchmark.title}; {row['metric'].replace('|', ', ')} | {baselines} | {wanted} | {measured} "
         f"| {row['aim']} | {row['threads']} | {float(row['seconds_per_seed']):.0f} | {processor} | {row['model']} |"
     )

@@ -21,6 +21,11 @@ _HOME = {
     "Classifier": "storyline.tasks",
     "Tagger": "storyline.tasks",
     "LanguageModel": "storyline.tasks",
+    "Summarizer": "storyline.tasks",
+    "Translator": "storyline.tasks",
+    "Answerer": "storyline.tasks",
+    "Chatbot": "storyline.tasks",
+    "WordVectors": "storyline.tasks",
     "load": "storyline.tasks",
     "assert_remembers": "storyline.memory",
     "diagnose": "storyline.memory",
@@ -33,10 +38,15 @@ __all__ = [
     "LSTM",
     "RNN",
     "SLSTM",
+    "Answerer",
     "CellStack",
+    "Chatbot",
     "Classifier",
     "LanguageModel",
+    "Summarizer",
     "Tagger",
+    "Translator",
+    "WordVectors",
     "__version__",
     "accelerate",
     "assert_remembers",
@@ -50,7 +60,17 @@ __all__ = [
 if TYPE_CHECKING:
     from storyline.layers import GRU, LSTM, RNN, SLSTM, CellStack, accelerate, restore
     from storyline.memory import assert_remembers, diagnose, horizon, required_horizon
-    from storyline.tasks import Classifier, LanguageModel, Tagger, load
+    from storyline.tasks import (
+        Answerer,
+        Chatbot,
+        Classifier,
+        LanguageModel,
+        Summarizer,
+        Tagger,
+        Translator,
+        WordVectors,
+        load,
+    )
 
 
 def __getattr__(name: str) -> Any:

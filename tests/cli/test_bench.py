@@ -39,6 +39,7 @@ def test_bench_memory_writes_rows_and_pictures(storyline: Command, tmp_path: Pat
         (("--stories", "partie"), "--stories names partie; choose from party"),
         (("--cells", ","), "--cells names nothing"),
         (("--filling", "/nowhere"), "/nowhere does not exist"),
+        (("--filling", "/nowhere", "--stories", "chase"), "none of these stories has words there"),
     ],
 )
 def test_bench_refuses_before_it_trains(

@@ -120,7 +120,7 @@ def test_what_cannot_be_measured_is_none_and_said(probe: MemoryProbe) -> None:
         "Not measured: use (no targets were given",
         "Not measured: gradient before training (the initial weights are not known).",
         "Not measured: need of the data (the data has no answers; give data with the targets).",
-        "Not measured: time scales (the model has no recurrent layer).",
+        "Not measured: time scales (no recurrent layer of the model reads these steps).",
     ):
         assert sentence in said
     assert "a step is" not in said.lower()

@@ -208,6 +208,11 @@ def test_a_promise_is_kept_by_the_low_end_of_the_interval() -> None:
         assert_remembers(delayed, inputs, 13)
     with pytest.raises(MeasureError, match="to be measured up to 39 steps, and 40 were asked for"):
         assert_remembers(lambda x: x.cumsum(1), inputs, 40)
+    # Sequences of 40 steps cannot show that 200 are remembered, but they show that they are not.
+    with pytest.raises(
+        AssertionError, match="was to remember 200 steps; by the counterfactual measure it remembers 12"
+    ):
+        assert_remembers(delayed, inputs, 200)
     with pytest.raises(MeasureError, match="no targets were given"):
         assert_remembers(delayed, inputs, 3, measure="use")
     with pytest.raises(MeasureError, match="measure is 'gradients'"):

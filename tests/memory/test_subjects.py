@@ -12,7 +12,8 @@ from benchmarks.memory.filters import leaks
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
-from storyline.layers import GRU, LSTM
+from storyline.layers import GRU, LSTM, RecurrentEncoder, Transformer, TransformerDecoder, TransformerEncoder
+from storyline.layers.decoding import Encoded
 from storyline.memory import Horizon, MeasureError, horizon
 
 DECAY = 0.9
@@ -224,6 +225,38 @@ def test_a_transformer_encoder_sees_all_of_its_context_and_no_more() -> None:
             return layer(x, src_mask=(lags < 0) | (lags > 9))
 
     assert reaches(horizon(Window().eval(), noise(32, 40, 8), measures=QUICK, threshold=1e-4)) == (9, 9)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_transformer_remembers_what_its_windows_reach(batch_first: bool) -> None:
+    torch.manual_seed(0)
+    model = Transformer(3, 8, 2, window=4, positions="rotary", batch_first=batch_first)
+    x = noise(16, 20, 3)
+    assert reaches(horizon(model, x if batch_first else x.transpose(0, 1), measures=QUICK)) == (6, 6)
+    h = horizon(model, [row[: 8 + i] for i, row in enumerate(x[:12])], max_lag=7, measures=QUICK)
+    assert reaches(h) == (6, 6)
+
+
+def test_encoders_and_decoders_are_measured_as_they_are() -> None:
+    """What wants lengths gets them, where all rows are full too."""
+    torch.manual_seed(0)
+    rows = [row[: 9 + i] for i, row in enumerate(noise(12, 20, 4))]
+    for encoder in (TransformerEncoder(4, 8, num_layers=1), RecurrentEncoder(4, 8, bidirectional=False)):
+        ragged = horizon(encoder, rows, max_lag=8, measures=QUICK)
+        whole = horizon(encoder, torch.stack([row[-9:] for row in rows]), measures=QUICK)
+        assert ragged.counterfactual is not None
+        assert whole.counterfactual is not None
+        assert (ragged.counterfactual.curve[1:] > 0).all()
+        assert (whole.counterfactual.curve[1:] > 0).all()
+    decoder = TransformerDecoder(4, 8, 8, num_layers=1)
+    source = noise(1, 5, 8)
+
+    def beside(x: Tensor) -> Tensor:
+        return decoder(x, Encoded(source.expand(len(x), -1, -1), torch.full((len(x),), 5))).output
+
+    h = horizon(beside, torch.stack([row[-9:] for row in rows]), measures=QUICK)
+    assert h.counterfactual is not None
+    assert h.counterfactual.at_least
 
 
 def test_long_sequences_go_through_in_chunks() -> None:

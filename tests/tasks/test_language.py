@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from storyline.search import Sampling
 from storyline.tasks import LanguageModel, load
-from storyline.tasks.generation import Sampling
 
 QUICK: dict[str, Any] = {
     "hidden_size": 32,

@@ -54,7 +54,7 @@ def memory(
     from rich.console import Console
 
     from storyline.memory.figures import to_png
-    from storyline.stories.benchmark import label, rows_of, run_into
+    from storyline.stories.benchmark import label, rows_of, run_into, share
     from storyline.stories.picture import recall_picture, table
 
     file = out / "stories.csv"
@@ -70,7 +70,12 @@ def memory(
         quick,
     )
     console = Console(stderr=True)
-    if filling is None and any(run.story.kind.filled for run in runs):
+    filled = any(run.story.kind.filled for run in runs)
+    if filling is not None and not filled:
+        fail(
+            f"--filling {filling} stands between fact and question, and none of these stories has words there"
+        )
+    if filling is None and filled:
         console.print(
             "note: no --filling, so the words between fact and question are a small grammar's", style="yellow"
         )
@@ -79,7 +84,7 @@ def memory(
     def say(rows: list[Row], left: int) -> None:
         nonlocal finished
         finished += 1
-        shares = "  ".join(f"{row['distance']:,}: {row['accuracy']:.0%}" for row in rows)
+        shares = "  ".join(f"{row['distance']:,}: {share(row)}" for row in rows)
         head = f"{rows[0]['story']} {rows[0]['cell']} seed {rows[0]['seed']}"
         console.print(f"{head}: {shares}  ({left} left)", highlight=False)
 

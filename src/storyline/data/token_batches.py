@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,10 @@ class PairBatch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def to(self, device: torch.device | str) -> PairBatch:
+        """The same batch on a device."""
+        return PairBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)

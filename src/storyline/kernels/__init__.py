@@ -5,6 +5,8 @@ from storyline.kernels.checkpointed import checkpointed
 from storyline.kernels.cpu import why_not_cpu
 from storyline.kernels.fused import fused, fused_stack
 from storyline.kernels.native_stream import native_stream, round_to_bfloat16
+from storyline.kernels.packed_step import PackedStep
+from storyline.kernels.projection import Projection, why_no_projection
 from storyline.kernels.ragged import Ragged, reverse_resets
 from storyline.kernels.reference import reference
 from storyline.kernels.transforms import values_of
@@ -12,6 +14,8 @@ from storyline.kernels.weights import Recurrence, Weights
 
 __all__ = [
     "BACKENDS",
+    "PackedStep",
+    "Projection",
     "Ragged",
     "Recurrence",
     "Weights",
@@ -25,5 +29,6 @@ __all__ = [
     "reverse_resets",
     "round_to_bfloat16",
     "values_of",
+    "why_no_projection",
     "why_not_cpu",
 ]

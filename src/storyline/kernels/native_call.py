@@ -185,7 +185,7 @@ class Call:
     ) -> tuple[Any, ...]:
         """In the order of the struct `Call` of csrc/bindings.cpp. parts: of the way there; None on it."""
         work = self.time * self.batch * self._work_a_step
-        threads = 1 if _forked or work < _WORTH_A_THREAD else torch.get_num_threads()
+        threads = threads_for(work)
         return (
             self.number,
             (self.time, self.batch, self.input_size, self.hidden_size, self.output_size),
@@ -206,6 +206,11 @@ class Call:
             [_sequence(each) for each in self.zoneout],
             tuple(each.data_ptr() for each in kept) if kept else (0, 0, 0, 0),
         )
+
+
+def threads_for(work: int) -> int:
+    """How many threads shall share so many multiply-adds."""
+    return 1 if _forked or work < _WORTH_A_THREAD else torch.get_num_threads()
 
 
 def _function(which: str, like: Tensor) -> Any:

@@ -88,13 +88,18 @@ class TiedHead(Head):
         if input_size is not None and input_size != embedding_size:
             self.projection = nn.Linear(input_size, embedding_size, bias=False)
 
+    @property
+    def weight(self) -> Tensor:
+        """The embedding's: (classes, embedding_size)."""
+        (embedding,) = self._embedding
+        return embedding.weight
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Scores (..., classes) of inputs (..., input_size)."""
         return functional.linear(*self._linear(inputs))
 
     def _linear(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        (embedding,) = self._embedding
-        return self._projected(inputs), embedding.weight, self.bias
+        return self._projected(inputs), self.weight, self.bias
 
     def _projected(self, inputs: Tensor) -> Tensor:
         projected: Tensor = self.projection(self.dropout(inputs))

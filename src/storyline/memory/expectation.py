@@ -22,7 +22,7 @@ def assert_remembers(
 
     Args:
         model: as for `horizon`.
-        inputs: as for `horizon`, sequences longer than `steps`.
+        inputs: as for `horizon`, sequences longer than `steps`; shorter ones can only show that the model forgets.
         steps: how far back it must remember; of "use" the context that it must use.
         targets: as for `horizon`; needed for "use".
         measure: "counterfactual", "gradient", "recall" or "use".
@@ -42,7 +42,7 @@ def assert_remembers(
         raise MeasureError(found.reasons[measure])
     if taken.low >= steps:
         return found
-    if taken.lags[-1] < steps:
+    if taken.lags[-1] < steps and taken.high_at_least:
         raise MeasureError(
             f"the sequences allow {measure} to be measured up to {int(taken.lags[-1]):,} steps, and {steps:,} were "
             "asked for; give longer sequences"

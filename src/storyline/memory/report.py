@@ -224,7 +224,9 @@ def _time_scales(probe: MemoryProbe, name: str, seed: int) -> TimeScales:
     if layer is None:
         known = name == "initial_layer" and probe.layer is not None
         raise MeasureError(
-            "the initial weights are not known" if known else "the model has no recurrent layer"
+            "the initial weights are not known"
+            if known
+            else "no recurrent layer of the model reads these steps"
         )
     padded = pad_sequence(list(probe.inputs), batch_first=bool(layer.batch_first))
     return time_scales(layer, padded, torch.tensor([len(row) for row in probe.inputs]), seed=seed)
@@ -232,8 +234,11 @@ def _time_scales(probe: MemoryProbe, name: str, seed: int) -> TimeScales:
 
 def _example(probe: MemoryProbe) -> Example:
     if probe.layer is None or probe.words is None:
-        missing = "recurrent layer" if probe.layer is None else "words for its steps"
-        raise MeasureError(f"the model has no {missing}")
+        raise MeasureError(
+            "no recurrent layer of the model reads these steps"
+            if probe.layer is None
+            else "its steps have no words"
+        )
     return choose_example(probe.layer, probe.inputs, probe.words, probe.unit)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from storyline.memory.outputs import Layout, find_layout
 from storyline.memory.sequences import Sequences
 from storyline.memory.steps import MeasureError
-from storyline.memory.subject import Subject, ragged_manner
+from storyline.memory.subject import Subject, ragged_manner, wants_lengths
 
 # An interval over fewer sequences says nothing.
 FEWEST = 8
@@ -59,7 +59,14 @@ def examine(
     if isinstance(model, nn.Module):
         _check_mode(model)
     array = sequences.array and not isinstance(model, nn.Module)
-    subject = Subject(model, array, time_dim, ragged_manner(model), rows_at_once=rows_at_once)
+    subject = Subject(
+        model,
+        array,
+        time_dim,
+        ragged_manner(model),
+        rows_at_once=rows_at_once,
+        always_lengths=wants_lengths(model),
+    )
     tried = sorted(sequences.rows, key=len)[-_TRIED:]
     steps = len(tried[0])
     if steps < 2:

@@ -33,6 +33,7 @@ class Subject:
         layout: of its output; None until it is found.
         causal: True where it answers at every step, and no answer depends on a later step.
         rows_at_once: rows in one call at most; None: as many as fit.
+        always_lengths: it wants lengths of full rows too, as an encoder does.
     """
 
     model: Callable[..., Any]
@@ -42,6 +43,7 @@ class Subject:
     layout: Layout | None = None
     causal: bool = False
     rows_at_once: int | None = None
+    always_lengths: bool = False
 
     def last(self, rows: Sequence[Tensor]) -> Tensor:
         """The answer at the last step of each row, (rows, size) float64 on the CPU, without gradient."""
@@ -115,8 +117,8 @@ class Subject:
             given = pack_padded_sequence(
                 given, torch.tensor(lengths), self.time_dim == 1, enforce_sorted=False
             )
-        elif lengths is not None and self.ragged == "lengths":
-            more["lengths"] = torch.tensor(lengths)
+        elif self.always_lengths or (lengths is not None and self.ragged == "lengths"):
+            more["lengths"] = torch.tensor(lengths or [batch.shape[1]] * len(batch))
         if self.array:
             given = given.cpu().numpy()
         try:
@@ -194,12 +196,22 @@ def ragged_manner(model: Callable[..., Any]) -> str:
     """How a model takes rows of differing length: by `lengths=`, packed, or only rows of one length at a time."""
     if isinstance(model, nn.RNNBase) and not isinstance(model, Recurrent):
         return "packed"
+    return "grouped" if _lengths_of(model) is None else "lengths"
+
+
+def wants_lengths(model: Callable[..., Any]) -> bool:
+    """Whether a model cannot be called without `lengths`."""
+    found = _lengths_of(model)
+    return found is not None and found.default is inspect.Parameter.empty
+
+
+def _lengths_of(model: Callable[..., Any]) -> inspect.Parameter | None:
+    """The argument `lengths` of a model; None: it has none."""
     called = model.forward if isinstance(model, nn.Module) else model
     try:
-        parameters = inspect.signature(called).parameters
+        return inspect.signature(called).parameters.get("lengths")
     except (TypeError, ValueError):
-        return "grouped"
-    return "lengths" if "lengths" in parameters else "grouped"
+        return None
 
 
 def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, list[int] | None]:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from storyline import artifact
+from storyline.tasks.answerer import Answerer
 from storyline.tasks.chatbot import Chatbot
 from storyline.tasks.classifier import Classifier
 from storyline.tasks.estimator import StrPath
 from storyline.tasks.language import LanguageModel
+from storyline.tasks.summarizer import Summarizer
 from storyline.tasks.tagger import Tagger
+from storyline.tasks.translator import Translator
 from storyline.tasks.word_vectors import WordVectors
 
-__all__ = ["Chatbot", "Classifier", "LanguageModel", "Tagger", "WordVectors", "load"]
+__all__ = [
+    "Answerer",
+    "Chatbot",
+    "Classifier",
+    "LanguageModel",
+    "Summarizer",
+    "Tagger",
+    "Translator",
+    "WordVectors",
+    "load",
+]
 
-_TASKS: dict[str, type[Chatbot] | type[Classifier] | type[LanguageModel] | type[Tagger]] = {
-    kind.task: kind for kind in (Chatbot, Classifier, LanguageModel, Tagger)
+Estimator = Answerer | Chatbot | Classifier | LanguageModel | Summarizer | Tagger | Translator
+_TASKS: dict[str, type[Estimator]] = {
+    kind.task: kind for kind in (Answerer, Chatbot, Classifier, LanguageModel, Summarizer, Tagger, Translator)
 }
 
 
-def load(folder: StrPath) -> Chatbot | Classifier | LanguageModel | Tagger:
+def load(folder: StrPath) -> Estimator:
     """The estimator that `save_pretrained` wrote into `folder`, of whatever task.
 
     Raises ArtifactError where the folder is missing, truncated, altered or of another version.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar, overload
+from dataclasses import fields, replace
+from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
+import torch
+from torch import Tensor
 
 Made = TypeVar("Made", covariant=True)
 
@@ -34,3 +37,16 @@ class Batches(Sequence[Made]):
         if isinstance(index, slice):
             return Batches(self._rows, self._order[index])
         return self._rows.batch(self._order[index])
+
+
+Item = TypeVar("Item")
+
+
+def on_device(batch: Item, device: torch.device) -> Item:
+    """A frozen dataclass of tensors, its tensors on a device; what else it holds stays as it is."""
+    held: Any = batch
+    parts = {field.name: getattr(held, field.name) for field in fields(held)}
+    moved: Item = replace(
+        held, **{name: part.to(device) for name, part in parts.items() if isinstance(part, Tensor)}
+    )
+    return moved

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from storyline.data import TextEncoder
-from storyline.tasks.generation import Sampling, continue_ids, spell_words, warmed
+from storyline.search import Sampling
+from storyline.tasks.generation import continue_ids, spell_words, warmed
 from storyline.tasks.language_network import Carry, NextToken
 
 # Beam and longest spelling, in characters, of the search for words.

@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from storyline.search import Sampling
 from storyline.tasks.language_network import Carry, NextToken
 from storyline.tasks.settings import SEEDS
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn; a ValueError names what is out of range.
-
-    temperature  divides the scores: below 1 the likely become likelier, 0 takes the likeliest always
-    top_k        only the k likeliest
-    top_p        only the likeliest that together hold this probability (Holtzman et al. 2020, "nucleus")
-    """
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("temperature", "top_p"):
-            if not isinstance(getattr(self, name), Real | None):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a number")
-        if self.temperature is None or not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature is {self.temperature}; it must be 0 or more")
-        if self.top_k is not None and (not _whole(self.top_k) or self.top_k < 1):
-            raise ValueError(f"top_k is {self.top_k}; it must be a whole number, 1 or more, or None")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}; it must be above 0 and at most 1, or None")
-
-    def draw(self, scores: Tensor, generator: torch.Generator) -> int:
-        """A token by its log probabilities (size,); those at -inf are never drawn."""
-        if self.temperature == 0:
-            return int(scores.argmax())
-        # Before dividing the greatest becomes 0: a small temperature would overflow.
-        scores = (scores.double() - scores.max()) / self.temperature
-        if self.top_k is not None and self.top_k < len(scores):
-            # By place: of several tokens as likely as the k-th only so many are kept as make k.
-            kept = scores.topk(self.top_k).indices
-            scores = torch.full_like(scores, -torch.inf).index_copy(0, kept, scores[kept])
-        probabilities = scores.softmax(0)
-        if self.top_p is not None:
-            ordered, order = probabilities.sort(descending=True, stable=True)
-            before = ordered.cumsum(0) - ordered
-            probabilities[order[before >= self.top_p]] = 0
-        return int(torch.multinomial(probabilities, 1, generator=generator))
 
 
 def check_count(value: Any, name: str, least: int) -> int:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from storyline.artifact import Artifact
 from storyline.data import TextEncoder, WordEncoder, ppmi_vectors
 from storyline.layers import MemoryProbe
+from storyline.search import Sampling
 from storyline.tasks.continuation import Continuation
 from storyline.tasks.documents import Text, check_documents, encode_documents, hold_out_end, new_encoder
 from storyline.tasks.estimator import (
@@ -22,7 +23,7 @@ from storyline.tasks.estimator import (
     reproducible,
     steps_to_remember,
 )
-from storyline.tasks.generation import Sampling, check_count, drawing
+from storyline.tasks.generation import check_count, drawing
 from storyline.tasks.inputs import check_text
 from storyline.tasks.language_network import LanguageProgram, NextToken, new_language_network, read_loss
 from storyline.tasks.language_probe import probe_language
@@ -277,7 +278,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         prompt begins a new document; where the model learned one text only, the first token is drawn by how
         frequent it was in training.
 
-        temperature, top_k, top_p  see generation.Sampling; temperature 0 takes the likeliest token always
+        temperature, top_k, top_p  see search.Sampling; temperature 0 takes the likeliest token always
         seed                       of the drawing; the same seed gives the same text. None: another text each time
         """
         check_is_fitted(self)

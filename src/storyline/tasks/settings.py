@@ -158,6 +158,26 @@ class LanguageModelSettings(ModelSettings):
         return self
 
 
+class AnswererSettings(ModelSettings):
+    """Settings of an Answerer."""
+
+    specials = 3
+
+    mode: Literal["span", "generate", "auto"]
+    dropout: Share | Auto
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    embedding_size: PositiveInt
+    spelling_size: Even
+    character_size: PositiveInt
+    word_dropout: Annotated[float, Field(ge=0)]
+    label_smoothing: Share
+    word_vectors: bool | Auto
+    hops: PositiveInt
+    longest: PositiveInt | Auto
+
+
 def check_settings(kind: type[Named], given: dict[str, Any]) -> Named:
     """`given` as `kind`; a ValueError in one sentence names each setting that is unknown or out of range."""
     plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in given.items()}

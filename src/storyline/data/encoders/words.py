@@ -76,6 +76,15 @@ class WordEncoder(TextEncoder):
             return [word for line in text.split("\n") for word in (*line.split(), "\n")][:-1]
         return _pattern(self._breaks, marks=not text.isascii()).findall(text)
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where each word stands in a text: its first character, and the one behind its last.
+
+        The case is folded word by word here, so that a letter whose lower case is longer moves nothing.
+        """
+        if self.whitespace:
+            return [match.span() for match in re.finditer(r"\S+|\n" if self.end else r"\S+", text)]
+        return [match.span() for match in _pattern(self.end, marks=not text.isascii()).finditer(text)]
+
     def fit(self, texts: Iterable[str]) -> Self:
         counts: Counter[str] = Counter()
         for text in texts:

@@ -1,0 +1,379 @@
+"""Answers to questions about texts: pointed at, or written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from storyline.artifact import Artifact
+from storyline.data import TextEncoder, Vocabulary, WordEncoder, split_validation
+from storyline.tasks.answer_scoring import answer_scores
+from storyline.tasks.answer_span_network import SpanNetwork, SpanProgram, find_spans, new_span_network
+from storyline.tasks.answer_spans import SpanReader, cut_spans, learn_characters
+from storyline.tasks.answer_stories import read_stories
+from storyline.tasks.answer_story_network import (
+    StoryNetwork,
+    StoryProgram,
+    new_story_network,
+    write_answers,
+)
+from storyline.tasks.answer_texts import Answers, Asked, check_asked, choose_mode
+from storyline.tasks.answer_words import learn_words, resolve_answerer
+from storyline.tasks.estimator import (
+    Listeners,
+    SequenceEstimator,
+    StrPath,
+    measuring,
+    reproducible,
+)
+from storyline.tasks.settings import AnswererSettings, check_settings
+from storyline.training import Program, WarningEvent
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a context: `text` is context[start:end]; `probability` is the model's that it is just this piece."""
+
+    text: str
+    start: int
+    end: int
+    probability: float
+
+
+class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
+    """A recurrent reader that answers questions about texts.
+
+    A row is a context, a question about it, and in training its answer: a text, or a list of the right ones. There are
+    two ways to answer:
+
+    "span"      points at the piece of the context that answers, in the line of DrQA (Chen et al. 2017): a word is read
+                as in a Tagger, beside the question's words that are like it. For answers that stand in their contexts.
+    "generate"  writes the answer word by word: a dynamic memory network (Xiong et al. 2016) that reads the context
+                sentence by sentence, looks at the sentences `hops` times, and hands what it found to a decoder. For
+                answers that follow from the context without standing in it: yes, three, milk and football.
+
+    mode                 "span", "generate" or "auto": "span" where at least 95 % of the training rows have an answer
+                         that stands in its context letter by letter and at least a tenth as many different answers as
+                         rows, else "generate"; `resolved_.mode` and the training summary tell
+    core                 "lstm", "gru" or "rnn"
+    hidden_size          units of each layer and direction; for "generate" the size of word vectors and sentences, too
+    num_layers           layers that read the context, all of them bidirectional
+    remember             as in Classifier; "auto": the 95th percentile of the lengths of the training contexts, in words
+                         for "span", in sentences for "generate"
+    hops                 looks at the sentences; "generate" only
+    longest              most words of an answer; "auto": 15 for "span", for "generate" what the longest in training has
+    lowercase            words are lowered before they are looked up; their spelling is not
+    min_count            a word seen less often in training is <unk>
+    max_vocabulary       at most so many words; None: all
+    embedding_size       of a word's vector; "span" only
+    spelling_size        of the vector of its spelling, half for either direction; "span" only
+    character_size       of a character's vector; "span" only
+    word_vectors         start from word vectors that contexts, questions and `unlabelled` texts teach (positive
+                         pointwise mutual information); "span" only; "auto": where there are more than 5,000 words
+    word_dropout         as in Classifier
+    dropout              of what the recurrent layers read, between them, and of what the head reads
+    label_smoothing      share of the target that is spread over all words; "generate" only
+    learn_initial_state  make the state before the first word a parameter
+    epochs               at most so many passes
+    max_steps            at most so many steps, also in the middle of a pass; None: all passes
+    batch_size           questions a step
+    learning_rate, weight_decay, schedule, warmup, clip_norm, average, validate_every, patience, restore_best,
+    checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
+    validation_fraction  share of the contexts, with all their questions, that is held out to choose the best weights;
+                         0: none is
+    seed                 of everything random
+    backend              of the layers: "auto", "torch", "triton" or "reference"
+
+    After fit: resolved_, dropped_ (training rows left out because no answer stands in their context),
+    training_summary_, history_ (lines of metrics), network_ (the module), unknown_ (how many of how many words were
+    unknown in what was last read).
+    """
+
+    task = "answer"
+    settings_type = AnswererSettings
+    resolved_: AnswererSettings
+    words_: WordEncoder
+    characters_: Vocabulary
+    dropped_: list[int]
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["span", "generate", "auto"] = "auto",
+        core: Literal["lstm", "gru", "rnn"] = "lstm",
+        hidden_size: int = 96,
+        num_layers: int = 1,
+        remember: int | Literal["auto"] | None = "auto",
+        hops: int = 3,
+        longest: int | Literal["auto"] = "auto",
+        lowercase: bool = True,
+        min_count: int = 1,
+        max_vocabulary: int | None = None,
+        embedding_size: int = 100,
+        spelling_size: int = 50,
+        character_size: int = 32,
+        word_vectors: bool | Literal["auto"] = "auto",
+        word_dropout: float = 0.0,
+        dropout: float | Literal["auto"] = "auto",
+        label_smoothing: float = 0.0,
+        learn_initial_state: bool = False,
+        epochs: int = 15,
+        max_steps: int | None = None,
+        batch_size: int = 32,
+        learning_rate: float = 0.002,
+        weight_decay: float = 0.01,
+        schedule: Literal["cosine", "one_cycle", "constant"] = "cosine",
+        warmup: float | None = None,
+        clip_norm: float | None = 1.0,
+        average: float | None = None,
+        validation_fraction: float = 0.1,
+        validate_every: int | None = None,
+        patience: int | None = None,
+        restore_best: bool = True,
+        checkpoint_every: int | None = None,
+        checkpoint_seconds: float | None = 30.0,
+        seed: int = 0,
+        threads: int | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        precision: Literal["32", "bf16"] = "32",
+        backend: str = "auto",
+    ) -> None:
+        self._keep(locals())
+
+    def fit(
+        self,
+        contexts: Sequence[str],
+        questions: Sequence[str],
+        answers: Answers,
+        *,
+        validation: tuple[Sequence[str], Sequence[str], Answers] | None = None,
+        unlabelled: Sequence[str] | None = None,
+        folder: StrPath | None = None,
+        resume: bool = False,
+        events: Listeners = (),
+    ) -> Self:
+        """Learn from questions about contexts, and their answers: a text a row, or a list of the right ones.
+
+        In mode "span" a row none of whose answers stands in its context teaches nothing: it is left out, counted in
+        `dropped_` and told to `events`. Where an answer stands there several times, any place of it counts as right.
+        In mode "generate" the first of several right answers is learned.
+
+        validation  (contexts, questions, answers) to choose the best weights by; None: `validation_fraction` of the
+                    contexts
+        unlabelled  other texts of the same kind, from which word vectors are learned, too; in mode "span" only
+        folder, resume, events: as in Classifier.fit
+
+        Raises ValueError for a setting that does not fit, an empty context, question or answer, lists of different
+        lengths, and in mode "span" where no row is left.
+        """
+        settings = check_settings(AnswererSettings, self.get_params(deep=False))
+        asked = check_asked(contexts, questions, answers)
+        given = None if validation is None else check_asked(*_triple(validation), name="validation ")
+        if not len(asked):
+            raise ValueError("contexts are empty; give at least one context with its question and answer")
+        mode, why = (settings.mode, None) if settings.mode != "auto" else choose_mode(asked)
+        _tell(events, why)
+        rows, held_out = _split(asked, settings, given is not None)
+        training, checked = asked.take(rows), asked.take(held_out) if given is None else given
+        settings = settings.model_copy(update={"mode": mode})
+        self.words_, vectors = learn_words(training, unlabelled, settings)
+        self.resolved_ = resolve_answerer(settings, mode, training, self.words_, validated=bool(len(checked)))
+        self.dropped_ = []
+        if mode == "span":
+            program = self._span_program(training, checked, rows, vectors, events)
+        else:
+            program = self._story_program(training, checked)
+        data = {
+            "asked": asked.described(),
+            "validation": None if given is None else given.described(),
+            "unlabelled": None if unlabelled is None else list(unlabelled),
+        }
+        self._train(
+            program, data, folder=folder, resume=resume, events=events,
+            mode=mode, examples=len(rows) - len(self.dropped_), dropped=len(self.dropped_), vocabulary=self.words_.size,
+        )  # fmt: skip
+        return self
+
+    def predict(self, contexts: Sequence[str], questions: Sequence[str]) -> list[str]:
+        """The answer to each question about its context; it does not depend on the others.
+
+        Contexts may be longer than any in training. Raises ValueError for an empty context or question.
+        """
+        check_is_fitted(self)
+        asked = check_asked(contexts, questions)
+        if self.resolved_.mode == "span":
+            return [span.text for span in self._spans(asked)]
+        return self._written(asked)
+
+    def point(self, contexts: Sequence[str], questions: Sequence[str]) -> list[Span]:
+        """The span that answers each question, with its place in the context, counted in characters.
+
+        Raises ValueError for a model of mode "generate", which has no spans.
+        """
+        check_is_fitted(self)
+        if self.resolved_.mode != "span":
+            raise ValueError(
+                "this model writes its answers, and points at none; use predict, or fit with mode='span'"
+            )
+        return self._spans(check_asked(contexts, questions))
+
+    def evaluate(self, contexts: Sequence[str], questions: Sequence[str], answers: Answers) -> dict[str, Any]:
+        """exact_match and f1, as SQuAD scores them, between 0 and 1; n (questions) and unknown (words).
+
+        Both are of normalised texts (lower case, no punctuation, no English articles); of several right answers the
+        one that scores best counts (Rajpurkar et al. 2016).
+        """
+        check_is_fitted(self)
+        asked = check_asked(contexts, questions, answers)
+        assert asked.answers is not None
+        if not len(asked):
+            raise ValueError("contexts are empty; give at least one context with its question and answer")
+        found = self.predict(asked.contexts, asked.questions)
+        exact, f1 = answer_scores(found, asked.answers).mean(axis=0).tolist()
+        return {"exact_match": exact, "f1": f1, "n": len(asked), "unknown": self.unknown_[0]}
+
+    def score(self, contexts: Sequence[str], questions: Sequence[str], answers: Answers) -> float:
+        """The mean F1 of `evaluate`."""
+        return float(self.evaluate(contexts, questions, answers)["f1"])
+
+    def _span_program(
+        self, training: Asked, checked: Asked, rows: np.ndarray, vectors: np.ndarray | None, events: Listeners
+    ) -> Program:
+        """Set `characters_` and `dropped_`; `rows`: the user's row of each training question."""
+        self.characters_ = learn_characters([*dict.fromkeys(training.contexts), *training.questions])
+        everything = self._reader().read(training)
+        assert everything.spans is not None
+        inside = np.array([len(spans) > 0 for spans in everything.spans])
+        self.dropped_ = rows[~inside].tolist()
+        _tell(events, _said_dropped(self.dropped_, len(rows)))
+        if not inside.any():
+            raise ValueError(
+                "no answer stands in its context, so none can be pointed at; give contexts that hold their answers, "
+                "letter by letter, or set mode='generate'"
+            )
+        self.unknown_ = (0, 0)
+        with reproducible(self.resolved_.seed):
+            network = self._new_network(vectors)
+        assert isinstance(network, SpanNetwork)
+        validation = None
+        if len(checked):
+            questions = self._reader().read(checked)
+            self.unknown_ = questions.unknown(self.words_.unknown_id)
+            validation = questions, lambda spans: _scored(checked, cut_spans(checked, questions, spans))
+        return SpanProgram(network, everything.take(np.flatnonzero(inside)), validation, self.resolved_)
+
+    def _story_program(self, training: Asked, checked: Asked) -> Program:
+        stories = read_stories(training, self.words_)
+        held_out = read_stories(checked, self.words_) if len(checked) else None
+        self.unknown_ = held_out.unknown(self.words_.unknown_id) if held_out else (0, 0)
+        with reproducible(self.resolved_.seed):
+            network = self._new_network()
+        assert isinstance(network, StoryNetwork)
+        return StoryProgram(network, stories, held_out, self.resolved_, begin=_end(self.words_))
+
+    def _spans(self, asked: Asked) -> list[Span]:
+        assert isinstance(self.network_, SpanNetwork)
+        assert self.resolved_.longest != "auto"
+        questions = self._reader().read(asked)
+        self.unknown_ = questions.unknown(self.words_.unknown_id)
+        with measuring(self.threads):
+            spans, scores = find_spans(self.network_, questions, self.resolved_.longest)
+        places = cut_spans(asked, questions, spans)
+        return [
+            Span(context[start:end], start, end, float(np.exp(score)))
+            for context, (start, end), score in zip(asked.contexts, places, scores, strict=True)
+        ]
+
+    def _written(self, asked: Asked) -> list[str]:
+        assert isinstance(self.network_, StoryNetwork)
+        assert self.resolved_.longest != "auto"
+        stories = read_stories(asked, self.words_)
+        self.unknown_ = stories.unknown(self.words_.unknown_id)
+        with measuring(self.threads):
+            return write_answers(self.network_, stories, self.words_, self.resolved_.longest)
+
+    def _reader(self) -> SpanReader:
+        return SpanReader(self.words_, self.characters_)
+
+    def _new_network(self, vectors: np.ndarray | None = None) -> SpanNetwork | StoryNetwork:
+        if self.resolved_.mode == "generate":
+            return new_story_network(self.resolved_, self.words_)
+        start = None if vectors is None else torch.from_numpy(vectors)
+        return new_span_network(self.resolved_, self.words_, self.characters_, start)
+
+    def _documents(self) -> dict[str, Any]:
+        documents = {"words.json": self.words_.to_document()}
+        if self.resolved_.mode == "span":
+            documents["characters.json"] = self.characters_.to_document()
+        return documents
+
+    @classmethod
+    def _document_names(cls, saved: Artifact) -> Sequence[str]:
+        span = saved.config["resolved"]["mode"] == "span"
+        return ("words.json", "characters.json") if span else ("words.json",)
+
+    def _restore(self, documents: dict[str, Any]) -> None:
+        words = TextEncoder.from_document(documents["words.json"])
+        assert isinstance(words, WordEncoder)
+        self.words_, self.dropped_ = words, []
+        if "characters.json" in documents:
+            self.characters_ = Vocabulary.from_document(documents["characters.json"])
+
+
+def _triple(validation: Any) -> tuple[Any, Any, Any]:
+    if not isinstance(validation, tuple | list) or len(validation) != 3:
+        raise ValueError(
+            f"validation is of the type {type(validation).__name__}; give (contexts, questions, answers), or None for "
+            "a part of the training rows"
+        )
+    contexts, questions, answers = validation
+    return contexts, questions, answers
+
+
+def _split(asked: Asked, settings: AnswererSettings, given: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to learn from, and rows held out: whole contexts, so that none held out is read in training."""
+    rows = np.arange(len(asked))
+    if given or settings.validation_fraction == 0:
+        return rows, rows[:0]
+    distinct = {context: place for place, context in enumerate(dict.fromkeys(asked.contexts))}
+    if len(distinct) == 1:
+        raise ValueError(
+            "all questions are about one context, which cannot be held out; give more, or set validation_fraction=0"
+        )
+    _, held_out = split_validation(len(distinct), settings.validation_fraction, settings.seed)
+    where = np.array([distinct[context] for context in asked.contexts])
+    out = np.isin(where, held_out)
+    return rows[~out], rows[out]
+
+
+def _scored(asked: Asked, answers: Sequence[tuple[int, int]]) -> dict[str, float]:
+    assert asked.answers is not None
+    texts = [context[start:end] for context, (start, end) in zip(asked.contexts, answers, strict=True)]
+    exact, f1 = answer_scores(texts, asked.answers).mean(axis=0).tolist()
+    return {"exact_match": exact, "f1": f1}
+
+
+def _said_dropped(dropped: list[int], count: int) -> str | None:
+    if not dropped:
+        return None
+    shown = ", ".join(map(str, dropped[:10])) + (", ..." if len(dropped) > 10 else "")
+    return (
+        f"{len(dropped)} of {count} training rows are left out, because no answer of theirs stands in its context, "
+        f"letter by letter: rows {shown} (counted from 0)"
+    )
+
+
+def _tell(events: Listeners, message: str | None) -> None:
+    if message is not None:
+        for listener in events:
+            listener(WarningEvent(message))
+
+
+def _end(words: WordEncoder) -> int:
+    assert words.end_id is not None
+    return words.end_id

@@ -1,0 +1,397 @@
+"""What a Translator and a Summarizer share: from pairs of texts to a trained model, and from texts to texts."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from storyline.artifact import Artifact
+from storyline.data import PairEncoder, TokenPairs, copy_unknown, filled_pairs, split_validation
+from storyline.search import Beam, Hypothesis
+from storyline.tasks.alignment import Alignment
+from storyline.tasks.estimator import (
+    Listeners,
+    SequenceEstimator,
+    StrPath,
+    measuring,
+    reproducible,
+    steps_to_remember,
+)
+from storyline.tasks.inputs import check_list, check_pair, refuse_surrogates
+from storyline.tasks.settings import check_settings
+from storyline.tasks.starting_vectors import (
+    PairStart,
+    embedding_size,
+    refuse_frozen_noise,
+    vector_identity,
+)
+from storyline.tasks.text_to_text_network import SourceToTarget, new_text_to_text_network
+from storyline.tasks.text_to_text_program import PairProgram, read_pairs
+from storyline.tasks.text_to_text_settings import AttentionName, TextToTextSettings
+from storyline.tasks.word_vectors import WordVectors
+from storyline.tasks.writing import Lengths, write
+
+# Size of a vocabulary of byte-pairs.
+_SUBWORDS = 8_000
+# What a batch may hold where its size is "auto", and how many steps an epoch then has if it can.
+_LEAST_TOKENS, _MOST_TOKENS, _STEPS = 250, 4_000, 100
+
+
+class TextToText(SequenceEstimator[SourceToTarget], ABC):
+    """An estimator that reads a text and writes another.
+
+    encoder_    from texts to ids, of either side
+    lengths_    how long sources and targets were in training, from which follows how long an output may become
+    dropped_    how many training pairs were left out because a side was empty or longer than `longest`
+    empty_, longer_, cut_  of the texts last read: how many were empty, longer than any in training, and of how many
+                only the first `source_limit` tokens were read
+    """
+
+    settings_type = TextToTextSettings
+    resolved_: TextToTextSettings
+    encoder_: PairEncoder
+    lengths_: Lengths
+    dropped_: dict[str, int]
+    empty_: int
+    longer_: int
+    cut_: int
+
+    def fit(
+        self,
+        X: Sequence[str],
+        y: Sequence[str],
+        *,
+        validation: tuple[Sequence[str], Sequence[str]] | None = None,
+        vectors: WordVectors | None = None,
+        target_vectors: WordVectors | None = None,
+        folder: StrPath | None = None,
+        resume: bool = False,
+        events: Listeners = (),
+    ) -> Self:
+        """Learn from source texts X and their target texts y.
+
+        A pair with an empty side teaches nothing and is left out; `dropped_` counts them.
+
+        validation  (X, y) to choose the best weights by; None: `validation_fraction` of the pairs
+        vectors     word vectors from which the embedding of the sources starts, with a shared vocabulary that of both
+                    sides; target_vectors: that of the targets. Words have theirs, and of byte-pairs those that begin a
+                    word and are one. training_summary_ counts them
+        folder, resume, events: as in Classifier.fit
+
+        Raises ValueError for a setting that does not fit, and for as many targets as do not fit the sources.
+        """
+        settings = _sized(
+            check_settings(TextToTextSettings, self.get_params(deep=False)), vectors, target_vectors
+        )
+        sources, targets = _checked_pairs(X, y)
+        given = None if validation is None else _checked_pairs(*check_pair(validation), name="validation ")
+        rows = filled_pairs(sources, targets)
+        self.dropped_ = {"empty": len(sources) - len(rows)}
+        held_out = rows[:0]
+        if given is None and settings.validation_fraction:
+            if len(rows) < 2:
+                raise ValueError(
+                    f"X holds {len(rows)} pair that can be learned, none of which can be held out; give more, or set "
+                    "validation_fraction=0"
+                )
+            kept, out = split_validation(len(rows), settings.validation_fraction, settings.seed)
+            rows, held_out = rows[kept], rows[out]
+        self.encoder_ = _learned([sources[row] for row in rows], [targets[row] for row in rows], settings)
+        everything = self._pairs(sources, targets)
+        cut = self.cut_
+        training = everything.take(rows).within(settings.longest)
+        self.dropped_["longer"] = len(rows) - len(training)
+        if not len(training):
+            raise ValueError(
+                f"no pair is left to learn from: of {len(sources)}, {self.dropped_['empty']} have an empty side and "
+                f"{self.dropped_['longer']} are longer than longest={settings.longest}; give more pairs, or a "
+                "greater longest="
+            )
+        checked = everything.take(held_out)
+        if given is not None:
+            checked = self._pairs(*given)
+            checked = checked.take(filled_pairs(*given))
+        self.lengths_ = Lengths.of(training)
+        remember = None
+        if settings.core != "transformer":
+            remember = steps_to_remember(settings, float(np.percentile(training.source_lengths, 95)))
+        self.resolved_ = _resolve(settings, remember, training, patient=bool(len(checked)))
+        self.unknown_ = self._unknown(checked)
+        start = PairStart.of(vectors, target_vectors, self.encoder_, settings.seed)
+        with reproducible(settings.seed):
+            program = PairProgram(
+                self._new_network(start), training, checked if len(checked) else None, self.resolved_
+            )
+        data = {
+            "X": sources,
+            "y": targets,
+            "validation": given,
+            "vectors": vector_identity(vectors),
+            "target_vectors": vector_identity(target_vectors),
+        }
+        self._train(
+            program,
+            data,
+            folder=folder,
+            resume=resume,
+            events=events,
+            examples=len(training),
+            dropped=self.dropped_,
+            **({"cut": cut} if cut else {}),
+            **start.summary(),
+            vocabulary=[self.encoder_.source.size, self.encoder_.target.size],
+        )
+        return self
+
+    def predict(
+        self,
+        X: Sequence[str],
+        *,
+        beam: int | None = None,
+        length_penalty: float | None = None,
+        coverage_penalty: float | None = None,
+    ) -> list[str]:
+        """The output of each text; that of an empty or blank text is empty. It does not depend on the others in X.
+
+        beam              hypotheses kept a text; 1: always the likeliest next token. None: the setting of the model
+        length_penalty    alpha of Wu et al. 2016, eq. 14: 0 favours short outputs. None: the setting
+        coverage_penalty  beta there: how much an output loses for source tokens that it never attended to. None: the
+                          setting
+
+        `empty_`, `longer_` and `unknown_` say how many texts were empty, how many longer than any in training, and how
+        many of how many tokens were unknown.
+        """
+        return [
+            found[0][0] if found else ""
+            for found in self._written(X, 1, beam, length_penalty, coverage_penalty)
+        ]
+
+    def predict_best(
+        self,
+        X: Sequence[str],
+        n: int = 5,
+        *,
+        beam: int | None = None,
+        length_penalty: float | None = None,
+        coverage_penalty: float | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """The n best outputs of each text with their scores, the best first (of an empty text none).
+
+        A score is the log probability in nats, normalised by length and coverage as `predict` says; the rest as there.
+        """
+        return self._written(X, n, beam, length_penalty, coverage_penalty)
+
+    @property
+    def attention(self) -> Callable[..., Alignment]:
+        """`attention(text, output=None)`: how much of each source token went into each token of the output.
+
+        output  None: the model's own
+
+        Raises ValueError for an empty text, and where the model has no attention. (The setting of the same name is in
+        `get_params()["attention"]`.)
+        """
+        return self._aligned
+
+    @attention.setter
+    def attention(self, setting: AttentionName | None) -> None:
+        self._attention = setting
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The settings by name, as scikit-learn has them."""
+        names = [name for name in self._get_param_names() if name != "attention"]
+        return {name: getattr(self, name) for name in names} | {"attention": self._attention}
+
+    def _aligned(self, text: str, output: str | None = None) -> Alignment:
+        check_is_fitted(self)
+        if not self.network_.attends:
+            raise ValueError(
+                "this model has no attention; fit with attention='additive', or core='transformer'"
+            )
+        _checked_texts([text], "text")
+        if not text.strip():
+            raise ValueError("text is empty; there is nothing to attend to")
+        written = self.predict([text])[0] if output is None else output
+        pair = self._pairs([text], _checked_texts([written], "output")).batch(np.array([0]))
+        with measuring(self.threads):
+            decoded = self.network_(pair.source, pair.source_lengths, pair.target_in, pair.target_lengths)
+        assert decoded.attention is not None
+        names = self.encoder_.source.names(), self.encoder_.target.names()
+        return Alignment(
+            [names[0][id_] for id_ in pair.source[0]],
+            [names[1][id_] for id_ in pair.target_out[0]],
+            decoded.attention[0].numpy(),
+        )
+
+    def evaluate(self, X: Sequence[str], y: Sequence[str]) -> dict[str, Any]:
+        """How well the targets are foretold by teacher forcing: pairs with an empty side are left out and counted.
+
+        nats, perplexity  mean cross entropy a target token, `<end>` counted, and exp of it
+        n, tokens         pairs and target tokens that were scored
+        dropped           pairs with an empty side
+        """
+        check_is_fitted(self)
+        sources, targets = _checked_pairs(X, y)
+        rows = filled_pairs(sources, targets)
+        if not len(rows):
+            raise ValueError(f"no pair of {len(sources)} has two sides that are not empty; give at least one")
+        pairs = self._pairs(sources, targets).take(rows)
+        self.unknown_ = self._unknown(pairs)
+        with measuring(self.threads):
+            total, count = read_pairs(self.network_, pairs)
+        nats = total / count
+        return {
+            "nats": nats,
+            "perplexity": math.exp(min(nats, 700.0)),
+            "n": len(rows),
+            "tokens": count,
+            "dropped": len(sources) - len(rows),
+        }
+
+    def score(self, X: Sequence[str], y: Sequence[str]) -> float:
+        """Minus the nats a token of `evaluate`: larger is better."""
+        return -float(self.evaluate(X, y)["nats"])
+
+    def _written(
+        self,
+        X: Sequence[str],
+        n: int,
+        beam: int | None,
+        length_penalty: float | None,
+        coverage_penalty: float | None,
+    ) -> list[list[tuple[str, float]]]:
+        check_is_fitted(self)
+        texts = _checked_texts(X, "X")
+        width = self.beam if beam is None else beam
+        if width > self.encoder_.target.size:
+            raise ValueError(
+                f"beam is {width}, and the vocabulary has {self.encoder_.target.size} tokens; a beam keeps no more "
+                "than that, and 5 to 50 are enough"
+            )
+        wanted = Beam(
+            width=max(n, width),
+            alpha=self.length_penalty if length_penalty is None else length_penalty,
+            beta=self.coverage_penalty if coverage_penalty is None else coverage_penalty,
+            n_best=n,
+        )
+        sources = self._source_ids(texts)
+        self.empty_ = sum(not text.strip() for text in texts)
+        self.longer_ = sum(len(ids) > self.lengths_.source for ids in sources)
+        self.unknown_ = sum(map(self.encoder_.source.unknown, sources)), sum(map(len, sources))
+        full = [index for index, text in enumerate(texts) if text.strip()]
+        with measuring(self.threads):
+            found = write(
+                self.network_, [sources[index] for index in full], wanted, self.lengths_, self.encoder_.end_id
+            )
+        written: list[list[tuple[str, float]]] = [[] for _ in texts]
+        for index, hypotheses in zip(full, found, strict=True):
+            written[index] = [(self._text(each, texts[index]), each.score) for each in hypotheses]
+        return written
+
+    def _text(self, hypothesis: Hypothesis, source: str) -> str:
+        """What was written; of words an unknown one becomes the word of the source that had the most attention."""
+        tokens = hypothesis.tokens.tolist()
+        if self.level == "word" and hypothesis.attention is not None:
+            looked = hypothesis.attention.numpy()[:, :-1]
+            # Nothing of a word was seen that stands behind the limit.
+            unread = max(0, len(self.encoder_.source.encode(source)) - looked.shape[1])
+            looked = np.pad(looked, ((0, 0), (0, unread)))
+            return copy_unknown(tokens, looked, source, self.encoder_).strip()
+        return self.encoder_.target.decode(tokens).strip()
+
+    def _pairs(self, sources: list[str], targets: list[str]) -> TokenPairs:
+        encoded = self._source_ids(sources), self.encoder_.encode_targets(targets)
+        end = self.encoder_.end_id
+        return TokenPairs(*encoded, end, end, np.arange(len(sources)))
+
+    def _source_ids(self, texts: list[str]) -> list[np.ndarray]:
+        """The ids of each source with its end; of one of more than `source_limit` tokens, those of its beginning."""
+        sources = self.encoder_.encode_sources(texts)
+        limit: int | None = getattr(self, "source_limit", None)
+        if limit is None:
+            self.cut_ = 0
+            return sources
+        self.cut_ = sum(len(ids) > limit + 1 for ids in sources)
+        return [np.append(ids[:limit], ids[-1]) if len(ids) > limit + 1 else ids for ids in sources]
+
+    def _unknown(self, pairs: TokenPairs) -> tuple[int, int]:
+        read = [pairs.sources[row] for row in pairs.rows]
+        return sum(map(self.encoder_.source.unknown, read)), sum(map(len, read))
+
+    def _new_network(self, start: PairStart | None = None) -> SourceToTarget:
+        return new_text_to_text_network(self.resolved_, self.encoder_, start)
+
+    def _documents(self) -> dict[str, Any]:
+        return {"encoder.json": self.encoder_.to_document(), "lengths.json": self.lengths_.to_document()}
+
+    @classmethod
+    def _document_names(cls, saved: Artifact) -> Sequence[str]:
+        return "encoder.json", "lengths.json"
+
+    def _restore(self, documents: dict[str, Any]) -> None:
+        self.encoder_ = PairEncoder.from_document(documents["encoder.json"])
+        self.lengths_ = Lengths(**documents["lengths.json"])
+
+
+def _sized(
+    settings: TextToTextSettings, vectors: WordVectors | None, target_vectors: WordVectors | None
+) -> TextToTextSettings:
+    """The settings with the embedding_size of the vectors given; ValueError where they do not go together."""
+    refuse_frozen_noise(settings.freeze_vectors, vectors or target_vectors)
+    if target_vectors is not None and settings.shared_vocabulary:
+        raise ValueError(
+            "shared_vocabulary=True gives both sides one embedding, and target_vectors were given; give vectors alone"
+        )
+    size: int | str = settings.embedding_size
+    for given in (vectors, target_vectors):
+        size = embedding_size(size, given, size)
+    return settings.model_copy(update={"embedding_size": size})
+
+
+def _learned(sources: list[str], targets: list[str], settings: TextToTextSettings) -> PairEncoder:
+    options: dict[str, Any] = {"lowercase": settings.lowercase, "min_count": settings.min_count}
+    if settings.level == "subword":
+        options |= {"max_size": _SUBWORDS, "min_count": max(2, settings.min_count)}
+        options["leading_blank"] = settings.copying
+    if settings.max_vocabulary is not None:
+        options["max_size"] = settings.max_vocabulary
+    return PairEncoder.learn(sources, targets, settings.level, shared=settings.shared_vocabulary, **options)
+
+
+def _checked_texts(X: Any, name: str) -> list[str]:
+    texts = check_list(X, name, "texts")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"{name}[{index}] is {type(text).__name__}; give texts, '' where there is none")
+        refuse_surrogates(text, f"{name}[{index}]")
+    return texts
+
+
+def _checked_pairs(X: Any, y: Any, name: str = "") -> tuple[list[str], list[str]]:
+    sources, targets = _checked_texts(X, f"{name}X"), _checked_texts(y, f"{name}y")
+    if len(sources) != len(targets):
+        raise ValueError(
+            f"{name}X holds {len(sources)} texts and {name}y {len(targets)}; give a target for each source"
+        )
+    return sources, targets
+
+
+def _resolve(
+    settings: TextToTextSettings, remember: int | None, training: TokenPairs, *, patient: bool
+) -> TextToTextSettings:
+    """The settings with every "auto" replaced, as the docstring of Translator says."""
+    update: dict[str, Any] = {"remember": remember}
+    if settings.embedding_size == "auto":
+        update["embedding_size"] = settings.hidden_size
+    if settings.feedforward_size == "auto":
+        update["feedforward_size"] = 4 * settings.hidden_size
+    if settings.batch_tokens == "auto":
+        tokens = int(training.source_lengths.sum() + training.target_lengths.sum())
+        update["batch_tokens"] = min(_MOST_TOKENS, max(_LEAST_TOKENS, round(tokens / _STEPS)))
+    if not patient:
+        update["patience"] = None
+    return settings.model_copy(update=update)
