@@ -30,11 +30,18 @@ def chat(
         ),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Above 1 bolder, below 1 safer; 0 takes the likeliest.")
-    ] = 0.8,
+        float | None,
+        typer.Option(help="Above 1 bolder, below 1 safer; 0 takes the likeliest.", show_default="0.8"),
+    ] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest only.")] = None,
     top_p: Annotated[
         float | None, typer.Option(help="Draw from the likeliest that hold this probability.")
+    ] = None,
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            help="Draw nothing: search for the likeliest reply, so many beginnings beside one another."
+        ),
     ] = None,
     longest: Annotated[int, typer.Option(help="Tokens that a reply may have.")] = 100,
     seed: Annotated[
@@ -46,17 +53,22 @@ def chat(
 
     Ctrl-D or Ctrl-C ends it. With --state a kill loses at most the turn that was not answered yet.
     """
-    from storyline.tasks.generation import Sampling, check_count
-
-    Sampling(temperature, top_k, top_p)
-    check_count(longest, "longest", 1)
+    if beam is None:
+        temperature = 0.8 if temperature is None else temperature
+    elif temperature is not None or top_k is not None or top_p is not None:
+        fail(
+            "--beam draws nothing, so --temperature, --top-k and --top-p say nothing; leave them out, or --beam"
+        )
+    how = _checked(
+        {"temperature": temperature, "top_k": top_k, "top_p": top_p, "beam": beam, "longest": longest}
+    )
     estimator, run = open_model(model, threads=threads)
     if run.task != "chat":
         fail(f"{model} is a {run.task} model; chat wants one from `storyline train chat`")
     conversation = _begun(estimator, state, seed)
 
     def say(turn: str) -> str:
-        reply = conversation.reply(turn, temperature=temperature, top_k=top_k, top_p=top_p, longest=longest)
+        reply = conversation.reply(turn, **how)
         if state is not None:
             # Before the reply is shown: what the user has seen is kept.
             conversation.save(state)
@@ -69,6 +81,19 @@ def chat(
         _prompt(say, conversation, state)
     else:
         _answer_lines(say)
+
+
+def _checked(how: dict[str, Any]) -> dict[str, Any]:
+    """What was given of it, refused before anything is asked of the user."""
+    from storyline.search import Beam, Sampling
+    from storyline.tasks.generation import check_count
+
+    given = {name: value for name, value in how.items() if value is not None}
+    Sampling(**{name: value for name, value in given.items() if name in ("temperature", "top_k", "top_p")})
+    check_count(given["longest"], "longest", 1)
+    if "beam" in given:
+        Beam(given["beam"])
+    return given
 
 
 def _begun(estimator: Any, state: Path | None, seed: int | None) -> Conversation:
