@@ -140,7 +140,7 @@ TRANSFORMER = SHARED | {
     "core": "transformer",
     "num_layers": 3,
     "feedforward_size": 512,
-    "epochs": 18,
+    "epochs": 12,
     "learning_rate": 0.002,
     "warmup": 0.1,
 }
