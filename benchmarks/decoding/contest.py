@@ -54,7 +54,9 @@ class Contestant:
         def one(places: list[int]) -> None:
             batch = collate(sources, places)
             maximum = torch.tensor([self._lengths.output(len(sources[place])) for place in places])
-            for place, output, score in zip(places, *self._decode(batch.inputs, batch.lengths, maximum), strict=True):
+            for place, output, score in zip(
+                places, *self._decode(batch.inputs, batch.lengths, maximum), strict=True
+            ):
                 outputs[place], scores[place] = output, score
 
         if way.streams == 1:
@@ -88,7 +90,12 @@ def contestants(translator: Translator, *, width: int, alpha: float) -> dict[str
 
 
 def fastest(
-    contestant: Contestant, sources: Sequence[np.ndarray], ways: Sequence[Way], threads: int, *, trials: int = 2
+    contestant: Contestant,
+    sources: Sequence[np.ndarray],
+    ways: Sequence[Way],
+    threads: int,
+    *,
+    trials: int = 2,
 ) -> tuple[Way, dict[Way, float]]:
     """The fastest of the ways, and the seconds that each took, the least of `trials`."""
     seconds: dict[Way, float] = {}
@@ -102,7 +109,9 @@ def fastest(
     return min(seconds, key=seconds.__getitem__), seconds
 
 
-def agreement(ours: tuple[list[Ids], list[float]], theirs: tuple[list[Ids], list[float]]) -> tuple[float, float]:
+def agreement(
+    ours: tuple[list[Ids], list[float]], theirs: tuple[list[Ids], list[float]]
+) -> tuple[float, float]:
     """The share of sentences with the very same output, and by how much the scores of the others differ at most.
 
     Two outputs whose scores are equal to float32's rounding are equally good: either may be found.

@@ -37,7 +37,9 @@ class UnequalError(Exception):
     """The two do not write the same; the message says how far apart they are."""
 
 
-def measure(folder: Path, threads: int, *, rounds: int = 9, epochs: int = 5, tiny: bool = False) -> dict[str, object]:
+def measure(
+    folder: Path, threads: int, *, rounds: int = 9, epochs: int = 5, tiny: bool = False
+) -> dict[str, object]:
     """The row, printed and (unless tiny) appended to results/decoding.csv.
 
     folder: of the translator; one is trained for `epochs` and saved there if there is none. Batches are chosen on the
@@ -51,7 +53,11 @@ def measure(folder: Path, threads: int, *, rounds: int = 9, epochs: int = 5, tin
     sources = {part: _lines(part, "en")[:count] for part in ("val", "test_2016_flickr")}
     trial, test = (translator.encoder_.encode_sources(texts) for texts in sources.values())
     both = contestants(translator, width=WIDTH, alpha=ALPHA)
-    ways = [Way(sentences, streams) for sentences in ((8, 24) if tiny else (8, 16, 32, 64, 128)) for streams in (1, threads)]
+    ways = [
+        Way(sentences, streams)
+        for sentences in ((8, 24) if tiny else (8, 16, 32, 64, 128))
+        for streams in (1, threads)
+    ]
     ways = list(dict.fromkeys(ways))
     chosen: dict[str, Way] = {}
     for name, contestant in both.items():
@@ -60,13 +66,18 @@ def measure(folder: Path, threads: int, *, rounds: int = 9, epochs: int = 5, tin
     written = {name: contestant.write(test, chosen[name], threads) for name, contestant in both.items()}
     same, apart = agreement(written["storyline"], written["torch"])
     if apart > EQUAL:
-        raise UnequalError(f"{100 * same:.1f} % of the outputs are the same, and scores of the others differ by {apart:.2g}")
+        raise UnequalError(
+            f"{100 * same:.1f} % of the outputs are the same, and scores of the others differ by {apart:.2g}"
+        )
     one = {f"{name}, one by one": contestant for name, contestant in both.items()}
     with Neighbours() as neighbours:
         timings = interleave(
             {
                 **{name: _runs(each, test, chosen[name], threads) for name, each in both.items()},
-                **{name: _runs(each, test[: max(1, count // 20)], Way(1, 1), threads) for name, each in one.items()},
+                **{
+                    name: _runs(each, test[: max(1, count // 20)], Way(1, 1), threads)
+                    for name, each in one.items()
+                },
             },
             rounds=2 if tiny else rounds,
             seconds=0.0,
@@ -87,7 +98,9 @@ def measure(folder: Path, threads: int, *, rounds: int = 9, epochs: int = 5, tin
         "one_by_one_ratio": round(single["storyline"] / single["torch"], 3),
         "batches": "; ".join(f"{name}: {way}" for name, way in chosen.items()),
         "cores_for_4.5e9_a_day": cores_for(A_DAY, speed["storyline"], threads),
-        "seconds_quartiles": "; ".join(f"{name}: {' '.join(f'{q:.4g}' for q in timings[name].quartiles)}" for name in both),
+        "seconds_quartiles": "; ".join(
+            f"{name}: {' '.join(f'{q:.4g}' for q in timings[name].quartiles)}" for name in both
+        ),
         "same_outputs": same,
         "tokens_an_output": round(float(np.mean([len(ids) for ids in written["storyline"][0]])), 2),
         "bleu": round(sacrebleu.corpus_bleu(texts, [references]).score, 2),
