@@ -1,4 +1,4 @@
-"""A recurrent decoder with attention, made ready for decoding: what it makes of the source is computed once a source."""
+"""A recurrent decoder with attention, made ready for decoding: what it reads of a source is computed once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _LONGEST = 64
 class PackedRecurrentDecoder(nn.Module):
     """A `RecurrentDecoder` whose weights meet the source's values once, and not the context at every token.
 
-    A matrix W that reads the context sum_i a_i v_i gives sum_i a_i (W v_i): all W v_i are computed when a source begins.
+    A matrix W that reads the context sum_i a_i v_i gives sum_i a_i (W v_i): all W v_i are computed at the beginning.
+    Sources of more than 64 tokens are read as the decoder reads them.
 
     decoder: one that `can_be_packed`, its own parts packed already, for all else; layers: its recurrent layers.
     """
@@ -91,7 +92,7 @@ class PackedRecurrentDecoder(nn.Module):
         assert isinstance(attention, ScoredAttention)
         weights = attention._weights(query.view(len(shared["padding"]), -1, query.shape[1]), shared)
         read = torch.bmm(weights, shared["projected"]).flatten(0, 1)
-        return list(read.split(self._sizes, 1)), weights.flatten(0, 1)
+        return list(torch.split(read, self._sizes, 1)), weights.flatten(0, 1)
 
 
 def can_be_packed(decoder: RecurrentDecoder) -> bool:
