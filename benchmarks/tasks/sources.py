@@ -24,6 +24,16 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "the training text only, without its labels, for the word vectors of TREC and SST-2",
         "https://github.com/PVidyadhar/Detection-of-Fraud-apps-using-Sentiment-Analysis, aclImdb/train",
     ),
+    "aeslc": (
+        "AESLC, e-mails of Enron and their subjects (Zhang & Tetreault 2019)",
+        "official: 14,436 train, 1,960 dev; results are on dev",
+        "https://github.com/ryanzhumich/AESLC, enron_subject_line/{train,dev}",
+    ),
+    "dialogsum": (
+        "DialogSum (Chen et al. 2021)",
+        "dev: 500 dialogues and their topics, as text of another kind for the model of AESLC",
+        "https://github.com/cylnlp/dialogsum, DialogSum_Data/dialogsum.dev.jsonl",
+    ),
     "ucr_uea": (
         "JapaneseVowels, UCR/UEA archive",
         "official: 270 train, 370 test",
@@ -64,6 +74,11 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "official train and validation",
         "https://github.com/pytorch/examples, word_language_model/data/wikitext-2 (validation); "
         "https://github.com/longluv1605/drive, wikitext-2-v1.zip (train)",
+    ),
+    "dailydialog": (
+        "DailyDialog (Li et al. 2017)",
+        "official train and validation; 300 dialogues of train choose the weights",
+        "https://github.com/r4m-t1n/DailyDialog-Bot, data/Datasets.rar, as JSON Lines",
     ),
     "english_novels": (
         "28 English novels, 1881 to 1933",
