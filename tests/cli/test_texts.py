@@ -120,7 +120,7 @@ def test_a_beam_wider_than_the_vocabulary(storyline: Command, translator: Path, 
     size = len(json.loads((translator / "encoder.json").read_text())["target"]["vocabulary"]["tokens"])
     for beam, said in (
         (size + 1, f"beam is {size + 1}, and the vocabulary has {size} tokens"),
-        (0, "0; it must be"),
+        (0, "--beam is 0; it must be at least 1"),
     ):
         result = storyline("predict", translator, tmp_path / "new.txt", "--beam", str(beam))
         assert result.exit_code == 2
