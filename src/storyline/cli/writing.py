@@ -31,10 +31,11 @@ def decoding(run: Run, **given: float | None) -> dict[str, float]:
 
 
 def print_read(console: Console, estimator: Any) -> None:
-    """Of what was last read: how many texts were empty, and how many longer than any in training."""
+    """Of what was last read: how many texts were empty, how many longer than any in training, or cut."""
     for count, what in (
         (estimator.empty_, "empty, and so is what is written for them"),
         (estimator.longer_, "longer than any in training, and read whole all the same"),
+        (getattr(estimator, "cut_", 0), "longer than source_limit; only their beginnings were read"),
     ):
         if count:
             texts = "1 text is" if count == 1 else f"{count:,} texts are"
