@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from storyline.data import TextEncoder
+from storyline.search import Sampling
 from storyline.tasks.conversation_state import ConversationState
 from storyline.tasks.dialogues import check_turn, written
 from storyline.tasks.estimator import StrPath, measuring
-from storyline.tasks.generation import Sampling, check_count, drawing
+from storyline.tasks.generation import check_count, drawing
 from storyline.tasks.language_network import Carry, NextToken
 
 
@@ -118,6 +119,7 @@ class Conversation:
         return said, self._step(self._end, carry)[1], False
 
     def _read(self, ids: list[int], carry: Mapping[str, Tensor]) -> Carry:
+        after: Carry
         _, after = self._network(torch.tensor([ids]), dict(carry))
         return after
 
