@@ -112,7 +112,7 @@ def _told() -> Iterable[tuple[str, str, str, str]]:
     rows = rows_of("stories", "story", "cell", "seed", "distance")
     for claim in CLAIMS:
         own = [row for row in rows if (row["story"], row["cell"]) == (claim.story, "lstm")]
-        at = [row for row in own if int(row["distance"]) == claim.distance]
+        at = [row for row in own if int(row["distance"]) == claim.distance and row["accuracy"]]
         if at:
             must = f"{claim.must:.0%}, {claim.seeds:.0%} of the seeds"
             shares = " ".join(f"{float(row['accuracy']):.0%}" for row in at)

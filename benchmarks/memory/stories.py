@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.record import DATA, surroundings
 from storyline.memory.figures import to_png
 from storyline.stories import STORIES
-from storyline.stories.benchmark import BAG, Row, Run, label, planned, read_rows, rows_of, run_into
+from storyline.stories.benchmark import BAG, Row, Run, label, planned, read_rows, rows_of, run_into, share
 from storyline.stories.learning import Learning
 from storyline.stories.picture import curves, recall_picture, table
 
@@ -72,7 +72,9 @@ def judged(rows: list[dict[str, str]]) -> list[str]:
     """A line a claim: what was measured, and whether it holds."""
     lines = []
     for claim in CLAIMS:
-        own = [row for row in rows if (row["story"], row["cell"]) == (claim.story, "lstm")]
+        own = [
+            row for row in rows if (row["story"], row["cell"]) == (claim.story, "lstm") and row["accuracy"]
+        ]
         shares = [float(row["accuracy"]) for row in own if int(row["distance"]) == claim.distance]
         if not shares:
             lines.append(f"{claim.story} at {claim.distance:,}: not measured")
@@ -138,7 +140,7 @@ def name_of(story: str) -> str:
 
 def said(rows: list[Row], left: int) -> None:
     """Print what a run recalled."""
-    shares = "  ".join(f"{row['distance']}: {row['accuracy']:.0%}" for row in rows)
+    shares = "  ".join(f"{row['distance']}: {share(row)}" for row in rows)
     print(f"{rows[0]['story']} {rows[0]['cell']} seed {rows[0]['seed']}: {shares}  ({left} left)", flush=True)
 
 

@@ -187,14 +187,15 @@ STORIES: dict[str, Any] = {
     "hidden_size": 64,
     "hops": 3,
     "batch_size": 64,
-    "learning_rate": 2e-3,
-    "epochs": 40,
+    "learning_rate": 3e-3,
+    "dropout": 0.05,
+    "epochs": 24,
 }
 SPANS: dict[str, Any] = {
     "mode": "span",
     "hidden_size": 96,
     "num_layers": 2,
-    "epochs": 12,
+    "epochs": 9,
 }
 
 BENCHMARKS = [

@@ -65,6 +65,11 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "https://github.com/pytorch/examples, word_language_model/data/wikitext-2 (validation); "
         "https://github.com/longluv1605/drive, wikitext-2-v1.zip (train)",
     ),
+    "dailydialog": (
+        "DailyDialog (Li et al. 2017)",
+        "official train and validation; 300 dialogues of train choose the weights",
+        "https://github.com/r4m-t1n/DailyDialog-Bot, data/Datasets.rar, as JSON Lines",
+    ),
     "english_novels": (
         "28 English novels, 1881 to 1933",
         "by novel: the stories' filling of training, validation and test",

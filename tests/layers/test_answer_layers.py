@@ -61,7 +61,8 @@ def test_episodic_memory(hops: int) -> None:
             a = softmax(np.array([w[0] @ np.tanh(W @ v + b) + x @ m for v, x in zip(z, f, strict=True)]))
             np.testing.assert_allclose(looked[row, hop, :length].detach(), a, atol=1e-12)
             assert not looked[row, hop, length:].any()
-            m = np.maximum(W_m @ np.concatenate([m, a @ f, q]) + b_m, 0)
+            e = a @ f
+            m = m + e + W_m @ np.concatenate([m, e, q, e * q, e * m]) + b_m
         np.testing.assert_allclose(found[row].detach(), m, atol=1e-12)
 
 

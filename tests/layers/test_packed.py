@@ -120,6 +120,9 @@ def test_a_network_is_packed_through_and_left_alone() -> None:
     assert isinstance(network.parts[0], nn.Linear)
     assert ours.embedding is not network.embedding
     assert ours.embedding.weight is network.embedding.weight
+    twice = packed(ours)
+    assert twice.core is ours.core
+    assert twice.head is ours.head
     ids, hx = torch.arange(7), tuple(torch.randn(1, 7, 16) for _ in range(2))
     with torch.no_grad():
         said, plain = ours(ids, hx)[0].whole(), network(ids, hx)[0]

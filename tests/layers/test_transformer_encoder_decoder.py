@@ -198,6 +198,35 @@ def test_steps_are_the_whole(positions: Any, width: int) -> None:
     torch.testing.assert_close(whole.attention.sum(-1), torch.ones(2 * width, 4).double(), **EXACT)
 
 
+def test_without_weights_all_else_is_the_same() -> None:
+    writer, bare = decoder(), decoder(need_weights=False)
+    encoded, y, ends = Encoded(batch(3, 5), torch.tensor([5, 2, 4])), batch(3, 4), torch.tensor([3, 4, 1])
+    assert bare(y, encoded, ends).attention is None
+    torch.testing.assert_close(bare(y, encoded, ends).output, writer(y, encoded, ends).output, **EXACT)
+    one, _ = bare.step(y[:, 0], bare.begin(encoded))
+    assert one.attention is None
+    torch.testing.assert_close(one.output, writer.step(y[:, 0], writer.begin(encoded))[0].output, **EXACT)
+
+
+def test_it_runs_in_bfloat16() -> None:
+    """Within what the 8 bits of a bfloat16 lose on the way through two layers."""
+    reader, writer = encoder().float(), decoder().float()
+    x, y, lengths = batch(3, 5).float(), batch(3, 4).float(), torch.tensor([5, 2, 4])
+
+    def both() -> tuple[Tensor, Tensor]:
+        encoded = reader(x, lengths)
+        whole = writer(y, encoded, torch.tensor([3, 4, 1]))
+        state = writer.begin(encoded)
+        for t in range(2):
+            made, state = writer.step(y[:, t], state)
+        return whole.output.float(), made.output.float()
+
+    whole, made = both()
+    with torch.autocast("cpu", torch.bfloat16):
+        for exact, rounded in zip((whole, made), both(), strict=True):
+            torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)
+
+
 def test_learned_positions_end_where_training_did() -> None:
     reader = encoder(positions="learned", longest_position=9)
     x = batch(1, 9)

@@ -18,6 +18,7 @@ from storyline.stories.benchmark import (
     read_rows,
     rows_of,
     run_into,
+    share,
     surroundings,
 )
 from storyline.stories.learning import Learning
@@ -48,6 +49,18 @@ def test_a_run_has_a_row_a_distance() -> None:
     assert first["filling"] == "the built-in grammar"
     bag = measure(Run(Story("party", 8), "bag", 0, (4, 8, 40), TINY, 50))
     assert [row["distance"] for row in bag] == [8]
+
+
+def test_what_was_not_asked_is_a_row_that_says_so(tmp_path: Path) -> None:
+    story, file = Story("parity", 6), tmp_path / "stories.csv"
+    run = Run(story, "rnn", 0, (3, 12, 1_000_000), TINY, 4, asking_seconds=1e-4)
+    run_into(file, [run])
+    rows = read_rows(file)
+    assert [row["distance"] for row in rows] == ["3", "12", "1000000"]
+    assert (rows[2]["asked"], rows[2]["accuracy"]) == ("0", "")
+    assert share(measure(run)[2]) == "not asked, it would take too long"
+    assert curves(rows, "parity")[0].distances[-1] < 1_000_000
+    run_into(file, [run], progress=lambda *_: pytest.fail("it was held already"))
 
 
 def test_every_story_has_a_plan_that_goes_beyond_its_training() -> None:

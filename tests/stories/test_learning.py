@@ -87,6 +87,17 @@ def test_the_transformer_is_causal_and_blocks_change_nothing() -> None:
         CausalTransformer(3, 6)
 
 
+def test_keys_too_far_for_a_slope_weigh_nothing() -> None:
+    """Without gradients they are left out, and must be out of reach: also of queries and keys that shout."""
+    torch.manual_seed(0)
+    model, input = CausalTransformer(3, 8).eval(), torch.randn(1, 2_000, 3)
+    for loud in (1.0, 12.0):
+        with torch.no_grad():
+            model.layers[0].project.weight.mul_(loud)
+            cut = model(input)
+        torch.testing.assert_close(cut, model(input), rtol=0, atol=2e-6)
+
+
 def test_a_module_of_torch_learns_too_and_a_number_is_never_perturbed() -> None:
     story = Story("adding", distance=20)
     model = learn(story, lambda size: nn.LSTM(size, 64, batch_first=True), 0, QUICK)

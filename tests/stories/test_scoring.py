@@ -79,6 +79,24 @@ def test_seconds_bound_the_questions_and_the_count_says_so() -> None:
     assert recall(answer, story, 10, n=100, words=100).facts == 100
 
 
+def test_a_distance_that_would_take_too_long_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes by what is read: a word costs a second, a pair of words too."""
+    story, clock = Story("parity", 10), [0.0]
+    monkeypatch.setattr("storyline.stories.scoring.time.perf_counter", lambda: clock[0])
+
+    def asked(power: float, seconds: float) -> dict[int, int]:
+        def reader(examples: Examples) -> np.ndarray:
+            clock[0] += float(examples.question_steps[0]) ** power * len(examples.answers)
+            return oracles.answers("parity", examples)
+
+        curve = recall_over_distance(reader, story, [10, 20, 40, 80, 160], n=4, words=40, seconds=seconds)
+        return {each.distance: each.facts for each in curve}
+
+    assert asked(1.0, 100.0) == {10: 4, 20: 4, 40: 2, 80: 1}
+    assert asked(2.0, 10_000.0) == {10: 4, 20: 4, 40: 4, 80: 1}
+    assert asked(2.0, 1_000_000.0) == {10: 4, 20: 4, 40: 4, 80: 4, 160: 4}
+
+
 def test_the_chance_of_a_number_is_that_of_all_its_digits() -> None:
     story = Story("router", 10)
     found = recall(lambda examples: oracles.answers("router", examples), story, 10, n=5)

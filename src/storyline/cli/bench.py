@@ -54,7 +54,7 @@ def memory(
     from rich.console import Console
 
     from storyline.memory.figures import to_png
-    from storyline.stories.benchmark import label, rows_of, run_into
+    from storyline.stories.benchmark import label, rows_of, run_into, share
     from storyline.stories.picture import recall_picture, table
 
     file = out / "stories.csv"
@@ -84,7 +84,7 @@ def memory(
     def say(rows: list[Row], left: int) -> None:
         nonlocal finished
         finished += 1
-        shares = "  ".join(f"{row['distance']:,}: {row['accuracy']:.0%}" for row in rows)
+        shares = "  ".join(f"{row['distance']:,}: {share(row)}" for row in rows)
         head = f"{rows[0]['story']} {rows[0]['cell']} seed {rows[0]['seed']}"
         console.print(f"{head}: {shares}  ({left} left)", highlight=False)
 

@@ -1,9 +1,10 @@
-"""Dropout for recurrent networks: one mask a sequence."""
+"""Dropout: one mask a sequence for recurrent networks, and one that costs little on the CPU for all others."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class LockedDropout(nn.Module):
@@ -34,3 +35,19 @@ class LockedDropout(nn.Module):
     def extra_repr(self) -> str:
         """The arguments."""
         return f"{self.p}, batch_first={self.batch_first}"
+
+
+def dropout(x: Tensor, p: float, training: bool) -> Tensor:
+    """Drop every element with probability p and scale the others by 1 / (1 - p), as torch.nn.functional.dropout does.
+
+    On the CPU from 16 random bits an element where torch draws 64, four times as fast; p is rounded to a multiple of
+    1 / 65536 there. Draws from torch's global generator.
+    """
+    if not training or p == 0:
+        return x
+    if x.device.type != "cpu":
+        return functional.dropout(x, p)
+    dropped = min(round(p * 65_536), 65_535)
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 32_768
+    return x * kept.to(x.dtype).mul_(65_536 / (65_536 - dropped))

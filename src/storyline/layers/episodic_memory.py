@@ -9,14 +9,17 @@ from torch import Tensor, nn
 class EpisodicMemory(nn.Module):
     """Attention hops: at each the facts are weighed by question and memory, and the memory takes in what they say.
 
-    Xiong et al. 2016 (DMN+), eqs. 8 to 11, hop t of `hops`, with weights of its own each, m^0 = q:
+    Each of the `hops` has weights of its own; m = q before the first:
 
         z_i = [f_i * q; f_i * m; |f_i - q|; |f_i - m|]
-        a_i = softmax_i(w . tanh(W z_i + b) + f_i . m)
-        m  <- relu(W_m [m; sum_i a_i f_i; q] + b_m)
+        a_i = softmax_i(w . tanh(W z_i + b) + f_i . m),   e = sum_i a_i f_i
+        m  <- m + e + W_m [m; e; q; e * q; e * m] + b_m
 
-    The term f_i . m is that of Sukhbaatar et al. 2015, eq. 1: with it attention finds facts that share words with the
-    question before anything has been learned, without it thousands of steps pass first.
+    The features z and what weighs them are those of DMN+ (Xiong et al. 2016, eqs. 8 and 9). The term f . m and the sum
+    m + e are those of end-to-end memory networks (Sukhbaatar et al. 2015, eqs. 1 and 3): with them attention finds the
+    facts that share words with the question, and then those that share words with these, before anything has been
+    learned; without them thousands of steps pass first. The products in the update compare what was found with what
+    was asked, as a question to be answered by yes or no, or about north of and south of, needs it.
 
     size: of facts, question and memory. hops: looks, at least 1. dropout: of what is read at each hop.
     """
@@ -28,7 +31,7 @@ class EpisodicMemory(nn.Module):
         self.size, self.hops = size, hops
         self.inner = nn.ModuleList(nn.Linear(4 * size, size) for _ in range(hops))
         self.outer = nn.ModuleList(nn.Linear(size, 1, bias=False) for _ in range(hops))
-        self.update = nn.ModuleList(nn.Linear(3 * size, size) for _ in range(hops))
+        self.update = nn.ModuleList(nn.Linear(5 * size, size) for _ in range(hops))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, facts: Tensor, lengths: Tensor, question: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,6 +53,7 @@ class EpisodicMemory(nn.Module):
             )
             weights = scores.masked_fill(padding, -torch.inf).softmax(-1)
             episode = (weights.unsqueeze(1) @ facts).squeeze(1)
-            memory = torch.relu(update(self.dropout(torch.cat([memory, episode, question], dim=-1))))
+            read = torch.cat([memory, episode, question, episode * question, episode * memory], dim=-1)
+            memory = memory + episode + update(self.dropout(read))
             looked.append(weights)
         return memory, torch.stack(looked, dim=1)

@@ -72,6 +72,8 @@ def _packed(module: Any, done: dict[int, nn.Module]) -> Any:
 
 def _replacement(module: nn.Module) -> nn.Module | None:
     """What stands for a part; None: itself, with its parts replaced."""
+    if isinstance(module, PackedHead | PackedLinear | PackedRecurrent):
+        return module
     if isinstance(module, LinearHead | TiedHead):
         weight = module.linear.weight if isinstance(module, LinearHead) else module.weight
         return PackedHead(module) if why_no_projection(weight) is None else None

@@ -27,8 +27,9 @@ from storyline.layers.transformer_positions import PositionKind
 class TransformerDecoder(Decoder):
     """The decoder of Vaswani et al. 2017, normed before each sublayer and once at the end.
 
-    input_size   of the embedded tokens; a linear map leads to hidden_size where that differs
-    source_size  `output_size` of the encoder, of any architecture; a linear map where it differs from hidden_size
+    input_size    of the embedded tokens; a linear map leads to hidden_size where that differs
+    source_size   `output_size` of the encoder, of any architecture; a linear map where it differs from hidden_size
+    need_weights  False saves the weights of attention, and `Decoded.attention` is None
 
     The other arguments are those of `TransformerEncoder`. A torch.nn.TransformerDecoder of layers with
     norm_first=True and of a final LayerNorm has the same parameters and loads.
@@ -50,13 +51,14 @@ class TransformerDecoder(Decoder):
         positions: PositionKind = "sinusoidal",
         longest_position: int = 1024,
         scale: float | None = None,
+        need_weights: bool = True,
     ) -> None:
         super().__init__()
         self.layers = layer_stack(
             hidden_size, num_layers, num_heads, feedforward_size, dropout, positions, cross=True
         )
         self.input_size, self.source_size, self.output_size = input_size, source_size, hidden_size
-        self.num_heads = num_heads
+        self.num_heads, self.need_weights = num_heads, need_weights
         self.entrance = Entrance(
             input_size, hidden_size, positions, longest_position, num_heads, dropout, scale
         )
@@ -88,8 +90,7 @@ class TransformerDecoder(Decoder):
             given = source_packing.spread(layer.source_keys_values(source))
             mixed, weights = self._attend(query, given, padding, last=index == len(self.layers) - 1)
             x = layer.feed(layer.after_source(x, packing.pack(mixed)))
-        assert weights is not None
-        if packing.places is not None:
+        if weights is not None and packing.places is not None:
             weights = packing.spread(packing.pack(weights))
         return Decoded(packing.spread(self.norm(x)), weights)
 
@@ -130,8 +131,8 @@ class TransformerDecoder(Decoder):
             given = state.shared[f"source_l{index}"]
             mixed, weights = self._attend(query, given, padding, last=index == len(self.layers) - 1)
             x = layer.feed(layer.after_source(x, mixed.reshape(count, -1)))
-        assert weights is not None
-        return Decoded(self.norm(x), weights.reshape(count, -1)), DecodingState(state.shared, rows)
+        weights = None if weights is None else weights.reshape(count, -1)
+        return Decoded(self.norm(x), weights), DecodingState(state.shared, rows)
 
     def _layers(self) -> list[TransformerLayer]:
         return list(self.layers)  # type: ignore[arg-type]
@@ -150,7 +151,7 @@ class TransformerDecoder(Decoder):
         """Over the source: query (batch, time, size), given (batch, source, 2 * size) -> mixed as query, weights."""
         keys, values = (heads(each, self.num_heads) for each in given.chunk(2, -1))
         query = heads(query, self.num_heads)
-        if last:
+        if last and self.need_weights:
             mixed, weights = weighed(query, keys, values, padding)
             return joined(mixed), weights
         mask = None if padding is None else ~padding[:, None, None]

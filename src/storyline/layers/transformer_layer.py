@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from storyline.layers.dropout import dropout
 from storyline.layers.transformer_packing import Packing
 from storyline.layers.transformer_positions import PositionKind, Positions, Turns
 
@@ -77,7 +78,7 @@ class TransformerLayer(nn.Module):
         return x + self._drop(self.linear2(torch.relu(self.linear1(norm(x)))))
 
     def _drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
 
 class Entrance(nn.Module):
@@ -98,7 +99,7 @@ class Entrance(nn.Module):
         self.linear = nn.Linear(input_size, hidden_size) if input_size != hidden_size else None
         self.positions = None if positions == "rotary" else Positions(positions, hidden_size, longest)
         self.head_size = hidden_size // num_heads
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, tokens: Tensor, positions: Tensor, packing: Packing) -> tuple[Tensor, Turns | None]:
         """Packed tokens (tokens, input_size) at positions (time,) or (batch, time) int64 -> (tokens, hidden_size).
@@ -109,8 +110,9 @@ class Entrance(nn.Module):
         if self.linear is not None:
             x = self.linear(x)
         if self.positions is None:
-            return self.dropout(x), Turns.of(positions, self.head_size, x)
-        return self.dropout(x + packing.pack_steps(self.positions(positions).to(x.dtype))), None
+            return dropout(x, self.dropout, self.training), Turns.of(positions, self.head_size, x)
+        x = x + packing.pack_steps(self.positions(positions).to(x.dtype))
+        return dropout(x, self.dropout, self.training), None
 
 
 def heads(projected: Tensor, count: int) -> Tensor:

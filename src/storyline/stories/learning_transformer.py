@@ -11,6 +11,8 @@ from torch.nn import functional
 
 # Queries attended at once without gradients, so that 25,000 words need no 25,000 x 25,000 matrix.
 BLOCK = 256
+# exp(-104) is below the least number of float32, and half of it is 0.
+_NOTHING = 104.0
 
 
 @final
@@ -45,30 +47,58 @@ class CausalTransformer(nn.Module):
 
 
 class _Layer(nn.Module):
+    slopes: Tensor
+
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.before, self.behind = nn.LayerNorm(size), nn.LayerNorm(size)
         self.project, self.leave = nn.Linear(size, 3 * size), nn.Linear(size, size)
         self.wide = nn.Sequential(nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
-        slopes = [2.0 ** -(head + 1) if head < heads // 2 else 0.0 for head in range(heads)]
-        self.register_buffer("slopes", torch.tensor(slopes).view(heads, 1, 1), persistent=False)
+        # So many heads look at what is near, the others at all alike.
+        self.near = heads // 2
+        slopes = [2.0 ** -(head + 1) for head in range(self.near)]
+        self.register_buffer("slopes", torch.tensor(slopes).view(self.near, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, time, size = x.shape
         parts = self.project(self.before(x)).view(batch, time, 3, self.heads, size // self.heads)
         q, k, v = parts.permute(2, 0, 3, 1, 4)
-        block = time if torch.is_grad_enabled() else BLOCK
+        plain = q[:, self.near :], k[:, self.near :], v[:, self.near :]
+        far = functional.scaled_dot_product_attention(*plain, is_causal=True)
         mixed = torch.cat(
-            [self._attend(q, k, v, start, min(start + block, time)) for start in range(0, time, block)], 2
+            [self._attend_near(q[:, : self.near], k[:, : self.near], v[:, : self.near]), far], 1
         )
         x = x + self.leave(mixed.transpose(1, 2).reshape(batch, time, size))
         return x + torch.as_tensor(self.wide(self.behind(x)))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, start: int, stop: int) -> Tensor:
-        """Attention of the queries start ... stop - 1 to all keys up to themselves."""
-        ago = torch.arange(start, stop).view(-1, 1) - torch.arange(stop)
-        bias = (-self.slopes * ago).masked_fill(ago < 0, -math.inf)  # type: ignore[operator]
+    def _attend_near(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attention of the heads that subtract slope (t - s), all queries to all keys up to themselves.
+
+        Without gradients in blocks of queries, each to those keys alone whose weight is not 0 for certain: no score is
+        beyond +-b = max |q| max |k| / sqrt(size of a head), so that a key is exp(2 b - slope (t - s)) times as heavy as
+        the query's own at most.
+        """
+        time, slopes = q.shape[2], self.slopes[: self.near]
+        if torch.is_grad_enabled() or not self.near:
+            return self._attend(q, k, v, slopes, 0, 0, time)
+        bound = float(q.norm(dim=-1).max() * k.norm(dim=-1).max()) * q.shape[-1] ** -0.5
+        reach = math.ceil((2 * bound + _NOTHING) / float(slopes.min()))
+        starts = range(0, time, BLOCK)
+        return torch.cat(
+            [
+                self._attend(q, k, v, slopes, max(0, start - reach), start, min(start + BLOCK, time))
+                for start in starts
+            ],
+            2,
+        )
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, first: int, start: int, stop: int
+    ) -> Tensor:
+        """Attention of the queries start ... stop - 1 to the keys from `first` up to themselves."""
+        ago = torch.arange(start, stop).view(-1, 1) - torch.arange(first, stop)
+        bias = (-slopes * ago).masked_fill(ago < 0, -math.inf)
         return functional.scaled_dot_product_attention(
-            q[:, :, start:stop], k[:, :, :stop], v[:, :, :stop], bias
+            q[:, :, start:stop], k[:, :, first:stop], v[:, :, first:stop], bias
         )

@@ -37,12 +37,13 @@ class Curve:
 
 
 def curves(rows: Rows, story: str) -> list[Curve]:
-    """The curve of each cell of a story, in the order of the rows."""
+    """The curve of each cell of a story, in the order of the rows, without those that asked for nothing."""
     found = []
-    for cell in dict.fromkeys(str(row["cell"]) for row in rows if row["story"] == story):
+    own = [row for row in rows if row["story"] == story and row["accuracy"] != ""]
+    for cell in dict.fromkeys(str(row["cell"]) for row in own):
         by_seed: dict[int, dict[int, float]] = {}
-        for row in rows:
-            if row["story"] == story and row["cell"] == cell:
+        for row in own:
+            if row["cell"] == cell:
                 by_seed.setdefault(int(row["seed"]), {})[int(row["distance"])] = float(row["accuracy"])
         distances = sorted(set.intersection(*(set(seed) for seed in by_seed.values())))
         means = [mean_over_seeds([seed[distance] for seed in by_seed.values()]) for distance in distances]
@@ -75,7 +76,7 @@ def recall_picture(rows: Rows, story: str) -> Figure:
     if not drawable:
         raise ValueError(f"no cell of {story} was asked at two distances; there is no line to draw")
     distances = sorted(set.intersection(*(set(curve.distances) for curve in drawable)))
-    own = [row for row in rows if row["story"] == story]
+    own = [row for row in rows if row["story"] == story and row["accuracy"] != ""]
 
     def at(curve: Curve, values: Sequence[float]) -> list[float]:
         return [values[curve.distances.index(distance)] for distance in distances]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Recall:
                                  to the questions of one fact independent
     questions_right, questions   the same of single questions (the digits of a number)
     question_chance              and the share that this guess gets right of them
+    seconds                      that an example took
     """
 
     distance: int
@@ -37,6 +38,7 @@ class Recall:
     questions_right: int
     questions: int
     question_chance: float
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def accuracy(self) -> float:
@@ -103,16 +105,16 @@ def recall(
 ) -> Recall:
     """Ask `n` examples of a split, the same each time, over one distance.
 
-    seconds  begin no further batch after so many; `Recall.facts` says how many were asked. None: ask all
+    seconds  begin no further batch that would end after so many; `Recall.facts` says how many were asked. None: ask all
     words    how many words a batch may have, which bounds the memory
     """
     size = max(1, min(n, words // distance))
     right = facts = questions_right = questions = 0
     chance = question_chance = 0.0
     rng = np.random.default_rng([SPLITS.index(split), story.seed, distance])
-    began = time.perf_counter()
+    began, spent, asked = time.perf_counter(), 0.0, 0
     for start in range(0, n, size):
-        if start and seconds is not None and time.perf_counter() - began > seconds:
+        if start and seconds is not None and spent + spent / asked * min(size, n - start) > seconds:
             break
         examples = story.batch(min(size, n - start), split, rng, distance=distance)
         marked = marks(story, examples, reader(examples))
@@ -121,8 +123,16 @@ def recall(
         questions_right, questions = questions_right + int(marked.sum()), questions + len(marked)
         chance += float(np.exp(_by_fact(examples, np.log(examples.chances))).sum())
         question_chance += float(examples.chances.sum())
+        spent, asked = time.perf_counter() - began, min(n, start + size)
     return Recall(
-        distance, right, facts, chance / facts, questions_right, questions, question_chance / questions
+        distance,
+        right,
+        facts,
+        chance / facts,
+        questions_right,
+        questions,
+        question_chance / questions,
+        spent / asked,
     )
 
 
@@ -137,12 +147,31 @@ def recall_over_distance(
     words: int = 200_000,
     progress: Callable[[Recall], None] = lambda recalled: None,
 ) -> list[Recall]:
-    """Recall over each distance, from the shortest to the longest, as `recall` takes it."""
-    curve = []
+    """Recall over each distance, from the shortest to the longest, as `recall` takes it.
+
+    A distance of which, by how the time grew so far, not one example would be answered within `seconds` is not asked,
+    nor is a longer one: what is returned ends before it.
+    """
+    curve: list[Recall] = []
     for distance in sorted(set(distances)):
+        if seconds is not None and curve and seconds_of_one(curve, distance) > seconds:
+            break
         curve.append(recall(reader, story, distance, n=n, split=split, seconds=seconds, words=words))
         progress(curve[-1])
     return curve
+
+
+def seconds_of_one(curve: Sequence[Recall], distance: int) -> float:
+    """What an example over `distance` will take, from the last two distances of a curve; of one, by its square.
+
+    The time is taken to grow as a power of the distance, 1 (a state) to 2 (attention).
+    """
+    *before, last = curve
+    power = 2.0
+    if before and before[-1].seconds > 0 < last.seconds:
+        first = before[-1]
+        power = math.log(last.seconds / first.seconds) / math.log(last.distance / first.distance)
+    return last.seconds * float((distance / last.distance) ** min(2.0, max(1.0, power)))
 
 
 def longest_recalled(curve: Sequence[Recall], bar: float = BAR) -> int | None:

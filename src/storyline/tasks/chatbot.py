@@ -9,16 +9,23 @@ from typing import Any, Literal, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from storyline.artifact import Artifact, StrPath
+from storyline.artifact import Artifact
 from storyline.data import TextEncoder, split_validation, text_encoder
 from storyline.layers import MemoryProbe
-from storyline.tasks.chatbot_network import DialogueProgram, new_chat_network, read_dialogues
+from storyline.tasks.chatbot_network import DialogueProgram, new_chat_network, score_dialogues
 from storyline.tasks.chatbot_probe import probe_chatbot
 from storyline.tasks.chatbot_settings import ChatbotSettings, resolve_chatbot
 from storyline.tasks.conversation import Conversation
 from storyline.tasks.conversation_state import ConversationState
 from storyline.tasks.dialogues import Dialogues, Turns, check_dialogues, encode_dialogues, written
-from storyline.tasks.estimator import Listeners, SequenceEstimator, measuring, reproducible, steps_to_remember
+from storyline.tasks.estimator import (
+    Listeners,
+    SequenceEstimator,
+    StrPath,
+    measuring,
+    reproducible,
+    steps_to_remember,
+)
 from storyline.tasks.language_network import NextToken
 from storyline.tasks.settings import check_settings
 from storyline.training.identity import digest
@@ -43,6 +50,9 @@ class Chatbot(SequenceEstimator[NextToken]):
     min_count            a pair of byte-pairs is merged where it comes as often, or more
     max_vocabulary       at most so many tokens; None: 6,000
     embedding_size       of a token's vector, which is also its row in the head; "auto": hidden_size
+    softmax              "full", or "sampled": training steps score a sample of the tokens (layers.SampledHead). "auto":
+                         sampled above 3,000 tokens
+    candidates           tokens in the sample of a step, on average
     dropout              of the embedding (the same channels at all steps of a dialogue), between layers, and of the
                          state that the head reads
     learn_initial_state  make the state before a dialogue a parameter
@@ -77,6 +87,8 @@ class Chatbot(SequenceEstimator[NextToken]):
         min_count: int = 2,
         max_vocabulary: int | None = None,
         embedding_size: int | Literal["auto"] = "auto",
+        softmax: Literal["full", "sampled", "auto"] = "auto",
+        candidates: int = 1200,
         dropout: float = 0.3,
         learn_initial_state: bool = False,
         longest: int = 512,
@@ -146,6 +158,7 @@ class Chatbot(SequenceEstimator[NextToken]):
         self.resolved_ = resolve_chatbot(
             settings,
             remember=None if settings.core == "transformer" else steps_to_remember(settings, typical),
+            vocabulary=self.encoder_.size,
             validated=bool(checked),
         )
         rows = Dialogues.of(ids, settings.longest)
@@ -192,10 +205,8 @@ class Chatbot(SequenceEstimator[NextToken]):
         """
         check_is_fitted(self)
         dialogues = check_dialogues(X, "X")
-        ids = encode_dialogues(self.encoder_, dialogues)
-        with measuring(self.threads):
-            total, count = read_dialogues(self.network_, ids)
-        self.unknown_ = (0, count)
+        costs = np.concatenate(self.surprisal(dialogues))
+        total, count = float(costs.sum()), len(costs)
         nats = total / count
         return {
             "nats": nats,
@@ -210,6 +221,17 @@ class Chatbot(SequenceEstimator[NextToken]):
     def score(self, X: Turns, y: None = None) -> float:
         """Minus the nats a token of `evaluate`: larger is better."""
         return -float(self.evaluate(X)["nats"])
+
+    def surprisal(self, X: Turns) -> list[np.ndarray]:
+        """What each token of each dialogue costs, (tokens,) each: -log p(token | the dialogue before it) in nats.
+
+        Every token but the opening <end>: those of the turns, an <end> after each, and that of the dialogue.
+        """
+        check_is_fitted(self)
+        ids = encode_dialogues(self.encoder_, check_dialogues(X, "X"))
+        self.unknown_ = (0, sum(map(len, ids)))
+        with measuring(self.threads):
+            return score_dialogues(self.network_, ids)
 
     def memory_probe(self, X: Turns, y: None = None, *, sample: int = 128, seed: int = 0) -> MemoryProbe:
         """The model and the beginnings of `sample` dialogues, for the instruments of memory; what follows is known."""

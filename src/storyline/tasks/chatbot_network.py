@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from storyline.data import Batch, TextEncoder
-from storyline.layers import TiedHead, TokenEmbedding
+from storyline.layers import SampledHead, TiedHead, TokenEmbedding
 from storyline.tasks.batches import Batches
 from storyline.tasks.chatbot_settings import ChatbotSettings
 from storyline.tasks.dialogues import Dialogues
@@ -26,13 +26,20 @@ def new_chat_network(settings: ChatbotSettings, encoder: TextEncoder) -> NextTok
         encoder.size, settings.embedding_size, unknown_id=encoder.unknown_id, pad_id=encoder.pad_id
     )
     layer = recurrent(settings, settings.embedding_size, bidirectional=False, dropout=settings.dropout)
-    head = TiedHead(embedding, input_size=settings.hidden_size, dropout=settings.dropout)
-    # Before it has learned anything the model foretells the frequencies of the tokens. The encoder counts no <end>; one
-    # stands after every turn, so that hardly any token is as frequent.
-    counts = torch.from_numpy(encoder.counts).double() + 0.5
+    # The encoder counts no <end>; one stands after every turn, so that hardly any token is as frequent.
+    counts = torch.from_numpy(encoder.counts).double()
     counts[encoder.end_id] = counts.max()
+    size, dropout = settings.hidden_size, settings.dropout
+    head: TiedHead
+    if settings.softmax == "sampled":
+        head = SampledHead(
+            embedding, counts=counts, candidates=settings.candidates, input_size=size, dropout=dropout
+        )
+    else:
+        head = TiedHead(embedding, input_size=size, dropout=dropout)
+    # Before it has learned anything the model foretells the frequencies of the tokens.
     with torch.no_grad():
-        head.bias.copy_((counts / counts.sum()).log())
+        head.bias.copy_((counts + 0.5).log() - (counts + 0.5).sum().log())
     return NextToken(embedding, layer, head, dropout=settings.dropout)
 
 
@@ -61,7 +68,7 @@ class DialogueProgram:
         order = self._training.order(self._settings.batch_tokens, seed=self._settings.seed, epoch=epoch)
         return Batches(self._training, order)
 
-    def loss(self, item: Batch, carry: None) -> tuple[Tensor, None, int]:
+    def loss(self, item: Batch, carry: dict[str, Tensor] | None) -> tuple[Tensor, None, int]:
         """Mean cross entropy in nats a token."""
         assert item.targets is not None
         output, _ = self.module(item.inputs, lengths=item.lengths)
@@ -72,14 +79,13 @@ class DialogueProgram:
         """Loss in nats a token on the validation dialogues; {} where there are none."""
         if self._validation is None:
             return {}
-        total, count = read_dialogues(self.module, self._validation)
-        return {"loss": total / count}
+        costs = np.concatenate(score_dialogues(self.module, self._validation))
+        return {"loss": float(costs.mean())}
 
 
-def read_dialogues(network: NextToken, ids: Sequence[np.ndarray]) -> tuple[float, int]:
-    """Summed loss in nats, and number of tokens: every one but the <end> that opens a dialogue is scored.
+def score_dialogues(network: NextToken, ids: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Surprisal in nats of every token of each dialogue but the <end> that opens it, (tokens,) each.
 
     Call it in evaluation mode and without gradients.
     """
-    surprisal = score_tokens(network, [row[:1] for row in ids], [row[1:] for row in ids])
-    return float(sum(row.sum() for row in surprisal)), sum(map(len, surprisal))
+    return score_tokens(network, [row[:1] for row in ids], [row[1:] for row in ids])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from storyline.tasks.settings import Auto, ModelSettings, Share
+
+# From how many tokens on the softmax is sampled where that is "auto".
+_MANY = 3_000
 
 
 class ChatbotSettings(ModelSettings):
@@ -18,6 +21,8 @@ class ChatbotSettings(ModelSettings):
     core: Literal["lstm", "gru", "rnn", "transformer"]  # type: ignore[assignment]
     num_heads: PositiveInt
     embedding_size: PositiveInt | Auto
+    softmax: Literal["full", "sampled", "auto"]
+    candidates: PositiveInt
     dropout: Share
     longest: PositiveInt
     epochs: PositiveInt
@@ -41,8 +46,13 @@ class ChatbotSettings(ModelSettings):
         return self
 
 
-def resolve_chatbot(settings: ChatbotSettings, *, remember: int | None, validated: bool) -> ChatbotSettings:
+def resolve_chatbot(
+    settings: ChatbotSettings, *, remember: int | None, vocabulary: int, validated: bool
+) -> ChatbotSettings:
     """The settings with every "auto" replaced, as the docstring of Chatbot says."""
-    size = settings.hidden_size if settings.embedding_size == "auto" else settings.embedding_size
-    update = {"embedding_size": size, "remember": remember}
+    update: dict[str, Any] = {"remember": remember}
+    if settings.embedding_size == "auto":
+        update["embedding_size"] = settings.hidden_size
+    if settings.softmax == "auto":
+        update["softmax"] = "sampled" if vocabulary > _MANY else "full"
     return settings.model_copy(update=update if validated else {**update, "patience": None})

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from storyline.artifact import StrPath
 from storyline.data import TextEncoder
+from storyline.search import Sampling
 from storyline.tasks.conversation_state import ConversationState
 from storyline.tasks.dialogues import check_turn, written
-from storyline.tasks.estimator import measuring
-from storyline.tasks.generation import Sampling, check_count, drawing
+from storyline.tasks.estimator import StrPath, measuring
+from storyline.tasks.generation import check_count, drawing
 from storyline.tasks.language_network import Carry, NextToken
 
 
@@ -117,9 +118,10 @@ class Conversation:
             return said, self._step(self._end, carry)[1], True
         return said, self._step(self._end, carry)[1], False
 
-    def _read(self, ids: list[int], carry: Carry) -> Carry:
-        _, carry = self._network(torch.tensor([ids]), carry)
-        return carry
+    def _read(self, ids: list[int], carry: Mapping[str, Tensor]) -> Carry:
+        after: Carry
+        _, after = self._network(torch.tensor([ids]), dict(carry))
+        return after
 
     def _step(self, token: int, carry: Carry) -> tuple[Tensor, Carry]:
         scores, carry = self._network.step(torch.tensor([token]), carry)

@@ -120,7 +120,8 @@ class SourceToTarget(nn.Module):
         assert decoded.attention is not None
         source = state.shared[_SOURCE]
         beside = Decoded(
-            *(part.unflatten(0, (len(source), -1)) for part in (decoded.output, decoded.attention))
+            decoded.output.view(len(source), -1, decoded.output.shape[1]),
+            decoded.attention.view(len(source), -1, source.shape[1]),
         )
         scores = self.log_probabilities(beside, tokens.view(len(source), -1), source)
         return scores.flatten(0, 1), decoded.attention, state
