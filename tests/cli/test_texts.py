@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import sacrebleu
 from command_line import Command
+from rouge_score import rouge_scorer
 
 SMALL = ("--hidden-size", "8", "--num-layers", "1", "--epochs", "2", "--threads", "1")
 WORDS = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four", "fünf": "five", "sechs": "six"}
@@ -120,7 +121,7 @@ def test_a_beam_wider_than_the_vocabulary(storyline: Command, translator: Path, 
     size = len(json.loads((translator / "encoder.json").read_text())["target"]["vocabulary"]["tokens"])
     for beam, said in (
         (size + 1, f"beam is {size + 1}, and the vocabulary has {size} tokens"),
-        (0, "0; it must be"),
+        (0, "--beam is 0; it must be at least 1"),
     ):
         result = storyline("predict", translator, tmp_path / "new.txt", "--beam", str(beam))
         assert result.exit_code == 2
@@ -248,6 +249,29 @@ def test_killed_and_resumed_is_the_same_model(
     assert resumed.exit_code == 0, resumed.output
     for name in ("model.safetensors", "encoder.json"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_mails_and_their_subjects(storyline: Command, tmp_path: Path) -> None:
+    mails, out = tmp_path / "mails.jsonl", tmp_path / "model"
+    rows = [
+        {"body": f"we meet in room {number} at noon", "subject": f"room {number}"} for number in range(40)
+    ]
+    rows[3]["subject"] = ""
+    mails.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    columns = ("--source", "body", "--target", "subject")
+    result = storyline("train", "summarise", mails, *columns, "--out", out, *SMALL, "--epochs", "1")
+    assert result.exit_code == 0, result.output
+    assert "note: 1 of 40 pairs have an empty side" in result.output
+    subjects = tmp_path / "subjects.jsonl"
+    assert storyline("predict", out, mails, "--out", subjects).exit_code == 0
+    written = [json.loads(line) for line in subjects.read_text(encoding="utf-8").splitlines()]
+    assert [{name: row[name] for name in ("body", "subject")} for row in written] == rows
+    metrics = json.loads(storyline("evaluate", out, mails, "--json").stdout)
+    full = [row for row in written if row["subject"]]
+    scorer = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
+    found = [scorer.score(row["subject"], row["prediction"])["rougeL"].fmeasure for row in full]
+    assert metrics["rougeL"] == pytest.approx(sum(found) / 39, abs=1e-12)
+    assert metrics["dropped"] == 1
 
 
 @pytest.fixture

@@ -87,10 +87,12 @@ def print_dropped(console: Console, estimator: Any, examples: Examples) -> None:
 
 def print_training(console: Console, estimator: Any, run: Run, out: Path) -> None:
     """The end of a training: what was reached, where it lies, what to try next."""
+    from storyline.data.read import suffix_of
+
     print_metrics(console, f"trained {run.task}", estimator.training_summary_)
     console.print(f"saved to {out}", highlight=False)
-    lines = "train_target" in run.files
-    kind, pairs = (".txt", "test_sources.txt test_targets.txt") if lines else (".csv", "test.csv")
+    kind = ".txt" if "train_target" in run.files else suffix_of(run.files["train"])
+    pairs = f"test{kind}" if "train_target" not in run.files else "test_sources.txt test_targets.txt"
     following = {
         "classify": (
             f"storyline evaluate {out} test.csv",
@@ -113,10 +115,10 @@ def print_training(console: Console, estimator: Any, run: Run, out: Path) -> Non
             f"storyline predict {out} new{kind} --out summaries{kind}",
         ),
         "answer": (
-            f"storyline evaluate {out} test.jsonl",
-            f"storyline predict {out} new.jsonl --out answers.jsonl",
+            f"storyline evaluate {out} test{kind}",
+            f"storyline predict {out} new{kind} --out answers{kind}",
         ),
-        "chat": (f"storyline chat {out}", f"storyline evaluate {out} test.jsonl"),
+        "chat": (f"storyline chat {out}", f"storyline evaluate {out} test{kind}"),
     }[run.task]
     for command in (*following, f"storyline memory {out} {run.files['train']} --out report.html"):
         console.print(f"  {command}", highlight=False, soft_wrap=True)

@@ -25,6 +25,8 @@ def decoding(run: Run, **given: float | None) -> dict[str, float]:
             f"--{option} steers the search of a model that translates or summarises, and this is a {run.task} model; "
             "leave it out"
         )
+    if wanted.get("beam", 1) < 1:
+        raise ValueError(f"--beam is {wanted['beam']}; it must be at least 1")
     return wanted
 
 
