@@ -139,10 +139,10 @@ def settings(tiny: bool) -> dict[str, Any]:
 DIALOGUES: dict[str, Any] = {
     "hidden_size": 384,
     "max_vocabulary": 6000,
-    "dropout": 0.25,
-    "batch_tokens": 2000,
-    "epochs": 5,
-    "learning_rate": 3e-3,
+    "dropout": 0.2,
+    "batch_tokens": 1000,
+    "epochs": 8,
+    "learning_rate": 5e-3,
     "warmup": 0.02,
 }
 

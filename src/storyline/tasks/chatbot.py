@@ -30,8 +30,11 @@ from storyline.tasks.language_network import NextToken
 from storyline.tasks.settings import check_settings
 from storyline.training.identity import digest
 
-# Size of the vocabulary of byte-pairs, and how often a pair must come to be merged.
-_SUBWORDS, _FEWEST = 6_000, 2
+# Size of the vocabulary of byte-pairs, if none is given.
+_SUBWORDS = 6_000
+# Units that begin slower than this keep what was said longer, but write so little at a step that language is learned
+# later; where the data needs it, they become slower in training.
+_REMEMBERED = 16
 
 
 class Chatbot(SequenceEstimator[NextToken]):
@@ -47,7 +50,7 @@ class Chatbot(SequenceEstimator[NextToken]):
     num_heads            of a Transformer's attention
     window               how many tokens each layer of a Transformer sees, and keeps between turns; "auto": `longest`;
                          None: all, and a conversation's state grows
-    remember             as in Classifier; "auto": the length of a dialogue, the 95th percentile
+    remember             as in Classifier; "auto": the length of a dialogue, at most 16 tokens
     lowercase            the text is lowered first
     min_count            a pair of byte-pairs is merged where it comes as often, or more
     max_vocabulary       at most so many tokens; None: 6,000
@@ -157,7 +160,7 @@ class Chatbot(SequenceEstimator[NextToken]):
         checked = encode_dialogues(self.encoder_, held_out)
         self.unknown_ = (0, sum(map(len, checked)))
         # What is read of a dialogue is all but its last token.
-        typical = float(np.percentile([len(row) - 1 for row in ids], 95))
+        typical = min(_REMEMBERED, float(np.percentile([len(row) - 1 for row in ids], 95)))
         self.resolved_ = resolve_chatbot(
             settings,
             remember=None if settings.core == "transformer" else steps_to_remember(settings, typical),
