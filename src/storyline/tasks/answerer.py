@@ -30,6 +30,7 @@ from storyline.tasks.estimator import (
     StrPath,
     measuring,
     reproducible,
+    unharmed,
 )
 from storyline.tasks.settings import AnswererSettings, check_settings
 from storyline.training import Program, WarningEvent
@@ -145,6 +146,7 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
     ) -> None:
         self._keep(locals())
 
+    @unharmed
     def fit(
         self,
         contexts: Sequence[str],
