@@ -57,6 +57,8 @@ def test_one_thread_and_one_seed_give_the_same_bits(tmp_path: Path) -> None:
     # A file is one text.
     path = tmp_path / "pets.txt"
     path.write_text("\n".join(texts), encoding="utf-8")
+    with pytest.raises(ValueError, match="would be read as a text, and is a file; give Path"):
+        WordVectors().fit(str(path))
     of_file, of_text = (WordVectors(**DRAWN).fit(X) for X in (path, "\n".join(texts)))
     np.testing.assert_array_equal(of_file.vectors_, of_text.vectors_)
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
 from storyline.data import PairEncoder, TokenPairs, copy_unknown, filled_pairs, split_validation
+from storyline.layers import MemoryProbe
 from storyline.search import Beam, Hypothesis
 from storyline.tasks.alignment import Alignment
 from storyline.tasks.estimator import (
@@ -23,6 +24,7 @@ from storyline.tasks.estimator import (
     steps_to_remember,
 )
 from storyline.tasks.inputs import check_list, check_pair, refuse_surrogates
+from storyline.tasks.probe import UNITS
 from storyline.tasks.settings import check_settings
 from storyline.tasks.starting_vectors import (
     PairStart,
@@ -31,6 +33,7 @@ from storyline.tasks.starting_vectors import (
     vector_identity,
 )
 from storyline.tasks.text_to_text_network import SourceToTarget, new_text_to_text_network
+from storyline.tasks.text_to_text_probe import Side, probe_text_to_text
 from storyline.tasks.text_to_text_program import PairProgram, read_pairs
 from storyline.tasks.text_to_text_settings import AttentionName, TextToTextSettings
 from storyline.tasks.word_vectors import WordVectors
@@ -255,6 +258,23 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
     def score(self, X: Sequence[str], y: Sequence[str]) -> float:
         """Minus the nats a token of `evaluate`: larger is better."""
         return -float(self.evaluate(X, y)["nats"])
+
+    def memory_probe(
+        self, X: Sequence[str], y: Sequence[str], *, side: Side = "source", sample: int = 128, seed: int = 0
+    ) -> MemoryProbe:
+        """The model and at most `sample` pairs, for the instruments of memory; pairs with an empty side are left out.
+
+        side  what a lag counts: "source", its tokens from the end; "target", those before the token that is asked for
+        """
+        check_is_fitted(self)
+        sources, targets = _checked_pairs(X, y)
+        pairs = self._pairs(sources, targets).take(filled_pairs(sources, targets))
+        self.unknown_ = self._unknown(pairs)
+        encoder = self.encoder_.source if side == "source" else self.encoder_.target
+        return probe_text_to_text(
+            self.network_, self._built(), pairs, side=side, names=encoder.names(), unit=UNITS[self.level],
+            sample=sample, seed=seed,
+        )  # fmt: skip
 
     def _written(
         self,
