@@ -54,6 +54,8 @@ def test_a_reply_to_each_line_of_a_pipe(bot: Path) -> None:
     assert result.stdout == f"{replies[0]}\n\n{replies[1]}\n"
     assert "note: 1 empty lines are no turns" in result.stderr
     assert talk(bot, "").stdout == ""
+    searched = load(bot).conversation().reply("hello", beam=3, longest=20)
+    assert talk(bot, "hello\n", "--beam", "3").stdout == f"{searched}\n"
 
 
 def test_a_conversation_goes_on_from_its_file(bot: Path, tmp_path: Path) -> None:
@@ -159,6 +161,8 @@ def test_evaluates_and_measures_the_memory(bot: Path, storyline: Command) -> Non
         (b"hello\n\xff\n", (), "line 2 of the input is not UTF-8 (byte 1 of the line is 0xff)"),
         ("hello\n", ("--temperature", "-1"), "temperature is -1.0; it must be 0 or more"),
         ("hello\n", ("--longest", "0"), "longest is 0"),
+        ("hello\n", ("--beam", "0"), "width is 0"),
+        ("hello\n", ("--beam", "2", "--temperature", "1"), "--beam draws nothing"),
         ("hello\n", ("--state", "{folder}"), "is a folder"),
         ("hello\n", ("--state", "{model}/config.json"), "is no conversation, or a damaged one"),
     ],

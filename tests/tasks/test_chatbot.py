@@ -33,30 +33,23 @@ def read(trained: Chatbot) -> Any:
     handle.remove()
 
 
-CORES: dict[str, dict[str, Any]] = {
-    "lstm": {},
-    "gru": {"core": "gru"},
-    "transformer": {
-        "core": "transformer",
-        "num_layers": 2,
-        "epochs": 15,
-        "warmup": 0.1,
-        "learning_rate": 5e-3,
-    },
+ATTENTIVE: dict[str, Any] = SETTINGS | {
+    "core": "transformer",
+    "num_layers": 2,
+    "epochs": 15,
+    "warmup": 0.1,
+    "learning_rate": 5e-3,
 }
 
 
 @pytest.fixture(scope="module")
 def attentive() -> Chatbot:
-    return Chatbot(**SETTINGS | CORES["transformer"]).fit(introductions(400))
+    return Chatbot(**ATTENTIVE).fit(introductions(400))
 
 
-@pytest.mark.parametrize("core", CORES)
-def test_learns_what_was_said_turns_ago(core: str, request: pytest.FixtureRequest) -> None:
-    if core == "gru":
-        bot = Chatbot(**SETTINGS | CORES[core]).fit(introductions(400))
-    else:
-        bot = request.getfixturevalue("trained" if core == "lstm" else "attentive")
+@pytest.mark.parametrize("model", ["trained", "attentive"])
+def test_learns_what_was_said_turns_ago(model: str, request: pytest.FixtureRequest) -> None:
+    bot: Chatbot = request.getfixturevalue(model)
     for name in NAMES:
         chat = bot.conversation(seed=0)
         chat.reply(f"i am {name}", temperature=0)
@@ -120,7 +113,7 @@ chat.save(sys.argv[2])
 
 
 def test_a_transformer_keeps_its_window_and_no_more(attentive: Chatbot, tmp_path: Path) -> None:
-    bot = Chatbot(**SETTINGS | CORES["transformer"] | {"window": 20, "max_steps": 2}).fit(introductions(50))
+    bot = Chatbot(**ATTENTIVE | {"window": 20, "max_steps": 2}).fit(introductions(50))
     chat = bot.conversation(seed=0)
     for _ in range(12):
         chat.reply("nice day", longest=5)
@@ -178,6 +171,19 @@ def test_a_saved_conversation_goes_on_in_another_process(trained: Chatbot, tmp_p
         assert torch.equal(each.generator, state.generator)
         for name, value in state.carry.items():
             assert torch.equal(each.carry[name], value), name
+
+
+@pytest.mark.parametrize("core", ["gru", "rnn"])
+def test_any_core_goes_on_from_its_folder_and_file(core: str, tmp_path: Path) -> None:
+    settings = SETTINGS | {"core": core, "num_layers": 2, "max_steps": 2, "learn_initial_state": True}
+    bot = Chatbot(**settings, lowercase=True).fit(introductions(20))
+    bot.save_pretrained(tmp_path / "model")
+    chat = bot.conversation(seed=0)
+    assert list(chat.state.carry) == ["h"]
+    chat.reply("I am EVE", longest=9)
+    chat.save(tmp_path / "chat.state")
+    again = load(tmp_path / "model").resume_conversation(tmp_path / "chat.state")
+    assert chat.reply("nice day", longest=9) == again.reply("Nice DAY", longest=9)
 
 
 def test_a_file_that_is_no_such_conversation_is_refused(trained: Chatbot, tmp_path: Path) -> None:
