@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from storyline.memory import horizon
 from storyline.tasks import Answerer, load
+from storyline.tasks.estimator import measuring
 from storyline.training import TrainingError
 
 QUICK: dict[str, Any] = {
@@ -219,3 +221,24 @@ def test_settings_and_blank_questions_are_refused(writer: Answerer, pointer: Ans
             model.predict([""], ["Where?"])
         with pytest.raises(ValueError, match=r"questions\[1\] is an empty text"):
             model.predict(["Mary left.", "John left."], ["Who left?", "\n"])
+
+
+@pytest.mark.parametrize("which", ["writer", "pointer"])
+def test_its_memory_can_be_measured(which: str, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(which)
+    rows = who_is_where(40, seed=2) if which == "writer" else codes(40, seed=2)
+    probe = model.memory_probe(*rows, sample=16)
+    lengths = torch.tensor([len(each) for each in probe.inputs])
+    answers = probe.model(torch.nn.utils.rnn.pad_sequence(list(probe.inputs), batch_first=True), lengths)
+    torch.testing.assert_close(answers.exp().sum(-1), torch.ones(answers.shape[:-1]))
+    chosen = [rows[0].index(" ".join(words)) for words in probe.words] if which == "writer" else None
+    if chosen is None:
+        assert (answers.argmax(1) == probe.targets).float().mean() > 0.8
+    else:
+        first = [model.words_.vocabulary.tokens[int(row.argmax())] for row in answers]
+        assert first == [model.predict([rows[0][row]], [rows[1][row]])[0].split()[0] for row in chosen]
+    # Small networks wait for each other's threads more than they compute.
+    with measuring(1):
+        found = horizon(probe.model, probe.inputs, probe.targets, measures=("counterfactual",))
+    assert found.counterfactual is not None
+    assert found.counterfactual.steps >= 1

@@ -61,14 +61,23 @@ class SpanNetwork(nn.Module):
 
     def forward(self, batch: SpanBatch) -> tuple[Tensor, Tensor]:
         """Log probabilities of the first and of the last token, both (batch, time)."""
+        read, question = self.embed(batch)
+        return self.point(read, batch.lengths, question)
+
+    def embed(self, batch: SpanBatch) -> tuple[Tensor, Tensor]:
+        """What the recurrent layer reads of the contexts (batch, time, channels), and the questions (batch, size)."""
         forms = self.spelling(batch.letters.unsqueeze(0), batch.spelled.unsqueeze(0)).squeeze(0)
         context = self._words(batch.context, batch.context_forms, forms)
         question = self._words(batch.question, batch.question_forms, forms)
         aligned = self.align(context, question, batch.asked)
         read = torch.cat([context, self.dropout(aligned), batch.matches.to(context.dtype)], dim=-1)
-        states, _ = self.text(read, lengths=batch.lengths)
         asked, _ = self.question(question, lengths=batch.asked)
-        found: tuple[Tensor, Tensor] = self.head(states, self.pooling(asked, batch.asked), batch.lengths)
+        return read, self.pooling(asked, batch.asked)
+
+    def point(self, read: Tensor, lengths: Tensor, question: Tensor) -> tuple[Tensor, Tensor]:
+        """Log probabilities of the first and of the last token, both (batch, time), of what `embed` gave."""
+        states, _ = self.text(read, lengths=lengths)
+        found: tuple[Tensor, Tensor] = self.head(states, question, lengths)
         return found
 
     def _words(self, ids: Tensor, places: Tensor, forms: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
 from storyline.data import TextEncoder, Vocabulary, WordEncoder, split_validation
+from storyline.layers import MemoryProbe
+from storyline.tasks.answer_probe import probe_spans, probe_stories
 from storyline.tasks.answer_scoring import answer_scores
 from storyline.tasks.answer_span_network import SpanNetwork, SpanProgram, find_spans, new_span_network
 from storyline.tasks.answer_spans import SpanReader, cut_spans, learn_characters
@@ -240,6 +242,33 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
     def score(self, contexts: Sequence[str], questions: Sequence[str], answers: Answers) -> float:
         """The mean F1 of `evaluate`."""
         return float(self.evaluate(contexts, questions, answers)["f1"])
+
+    def memory_probe(
+        self,
+        contexts: Sequence[str],
+        questions: Sequence[str],
+        answers: Answers | None = None,
+        *,
+        sample: int = 128,
+        seed: int = 0,
+    ) -> MemoryProbe:
+        """The model and at most `sample` contexts, for the instruments of memory; answers where they are given.
+
+        In mode "span" a step is a word, and what is asked for is how many words before the end the answer begins. In
+        mode "generate" a step is a sentence, and the answer's first word is asked for. The question stays as it is.
+        """
+        check_is_fitted(self)
+        asked = check_asked(contexts, questions, answers)
+        before = self._built()
+        if isinstance(self.network_, SpanNetwork):
+            assert isinstance(before, SpanNetwork)
+            read = self._reader().read(asked)
+            self.unknown_ = read.unknown(self.words_.unknown_id)
+            return probe_spans(self.network_, before, asked, read, sample, seed)
+        assert isinstance(before, StoryNetwork)
+        stories = read_stories(asked, self.words_)
+        self.unknown_ = stories.unknown(self.words_.unknown_id)
+        return probe_stories(self.network_, before, self.words_, asked, stories, sample, seed)
 
     def _span_program(
         self, training: Asked, checked: Asked, rows: np.ndarray, vectors: np.ndarray | None, events: Listeners
