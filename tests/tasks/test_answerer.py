@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from storyline.memory import horizon
-from storyline.tasks import Answerer, load
+from storyline.tasks import Answerer, WordVectors, load
 from storyline.tasks.estimator import measuring
 from storyline.training import TrainingError
 
@@ -175,6 +175,21 @@ def test_unlabelled_texts_teach_word_vectors() -> None:
     assert "river" not in Answerer(**settings).fit(contexts, questions, answers).words_.vocabulary
     with pytest.raises(ValueError, match="mode='generate' does not use"):
         Answerer(**WRITING).fit(contexts, questions, answers, unlabelled=more)
+
+
+def test_given_vectors_are_where_it_starts() -> None:
+    rows = codes(20)
+    given = WordVectors.of(["has", "what", "river"], np.eye(3, 12, dtype=np.float32))
+    settings = POINTING | {"max_steps": 1, "embedding_size": "auto", "freeze_vectors": True}
+    model = Answerer(**settings).fit(*rows, vectors=given)
+    assert model.resolved_.embedding_size == 12
+    found = model.network_.embedding.weight[model.words_.vocabulary.index["river"]]
+    assert found.tolist() == np.eye(3, 12)[2].tolist()
+    assert model.training_summary_["given_vectors"] == 3
+    with pytest.raises(ValueError, match="unlabelled texts teach word vectors, and vectors were given"):
+        Answerer(**settings).fit(*rows, vectors=given, unlabelled=["a b"])
+    with pytest.raises(ValueError, match="freeze_vectors=True keeps the vectors"):
+        Answerer(**settings).fit(*rows)
 
 
 def test_validation_holds_out_whole_contexts() -> None:

@@ -27,6 +27,7 @@ from storyline.tasks.answer_spans import MATCHES, SpanBatch, SpanQuestions
 from storyline.tasks.batches import Batches, on_device
 from storyline.tasks.estimator import recurrent
 from storyline.tasks.settings import AnswererSettings
+from storyline.tasks.starting_vectors import StartingVectors, embedding_arguments
 
 # From first and last tokens (n, 2) of the answers found to metrics by name.
 Scoring = Callable[[np.ndarray], dict[str, float]]
@@ -87,20 +88,21 @@ class SpanNetwork(nn.Module):
 
 
 def new_span_network(
-    settings: AnswererSettings, words: WordEncoder, characters: Vocabulary, vectors: Tensor | None
+    settings: AnswererSettings, words: WordEncoder, characters: Vocabulary, start: StartingVectors | None
 ) -> SpanNetwork:
     """The network that resolved settings ask for, with its initial weights; draws from torch's generator.
 
-    vectors  (words, embedding_size): where the word vectors start, None: at random
+    start  where the word vectors start, None: at random
     """
     assert settings.dropout != "auto"
+    assert settings.embedding_size != "auto"
     embedding = TokenEmbedding(
         words.size,
         settings.embedding_size,
         unknown_id=words.unknown_id,
         counts=torch.from_numpy(words.counts),
         word_dropout=settings.word_dropout,
-        vectors=vectors,
+        **embedding_arguments(start, words.size, freeze=settings.freeze_vectors),
     )
     spelling = CharacterEmbedding(
         len(characters), settings.spelling_size, character_size=settings.character_size
