@@ -76,6 +76,10 @@ def test_writes_answers_word_by_word(writer: Answerer) -> None:
     assert result["n"] == 60
     assert result["unknown"] == 0
     assert writer.resolved_.longest == 3
+    assert (
+        writer.evaluate(contexts, questions, [each.replace(" ", ",") for each in answers])["f1"]
+        == result["f1"]
+    )
 
 
 def test_points_at_words_never_seen(pointer: Answerer) -> None:

@@ -253,15 +253,19 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         """exact_match and f1, as SQuAD scores them, between 0 and 1; n (questions) and unknown (words).
 
         Both are of normalised texts (lower case, no punctuation, no English articles); of several right answers the
-        one that scores best counts (Rajpurkar et al. 2016).
+        one that scores best counts (Rajpurkar et al. 2016). In mode "generate" words are those of the model, so that
+        milk,football is as good as milk, football.
         """
         check_is_fitted(self)
         asked = check_asked(contexts, questions, answers)
         assert asked.answers is not None
         if not len(asked):
             raise ValueError("contexts are empty; give at least one context with its question and answer")
-        found = self.predict(asked.contexts, asked.questions)
-        exact, f1 = answer_scores(found, asked.answers).mean(axis=0).tolist()
+        found, right = self.predict(asked.contexts, asked.questions), asked.answers
+        if self.resolved_.mode == "generate":
+            found = [self._spaced(answer) for answer in found]
+            right = [[self._spaced(answer) for answer in each] for each in right]
+        exact, f1 = answer_scores(found, right).mean(axis=0).tolist()
         return {"exact_match": exact, "f1": f1, "n": len(asked), "unknown": self.unknown_[0]}
 
     def score(self, contexts: Sequence[str], questions: Sequence[str], answers: Answers) -> float:
@@ -355,6 +359,9 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         self.unknown_ = stories.unknown(self.words_.unknown_id)
         with measuring(self.threads):
             return write_answers(self.network_, stories, self.words_, self.resolved_.longest)
+
+    def _spaced(self, answer: str) -> str:
+        return " ".join(self.words_.tokens(answer))
 
     def _reader(self) -> SpanReader:
         return SpanReader(self.words_, self.characters_)
