@@ -242,6 +242,24 @@ def test_settings_and_blank_questions_are_refused(writer: Answerer, pointer: Ans
             model.predict(["Mary left.", "John left."], ["Who left?", "\n"])
 
 
+def test_where_it_looked_is_shown(writer: Answerer, pointer: Answerer) -> None:
+    contexts, questions, _ = who_is_where(1, seed=3)
+    looked = writer.attention(contexts[0], questions[0])
+    assert looked.weights.shape == (2, 3)
+    np.testing.assert_allclose(looked.weights.sum(1), 1, rtol=1e-5)
+    # The sentence that names the person asked for is what the hops look at.
+    asked = questions[0].split()[-1].strip("?")
+    assert asked in looked.source[int(looked.weights.mean(0).argmax())]
+    contexts, questions, _ = codes(1, seed=3)
+    found = pointer.attention(contexts[0], questions[0])
+    np.testing.assert_allclose(found.weights.sum(1), 1, rtol=1e-5)
+    (span,) = pointer.point(contexts, questions)
+    first, last = found.weights.argmax(1)
+    assert span.text.startswith(found.source[first])
+    assert span.text.endswith(found.source[last])
+    assert [label.get_text() for label in found.plot().get_yticklabels()] == ["begins", "ends"]
+
+
 @pytest.mark.parametrize("which", ["writer", "pointer"])
 def test_its_memory_can_be_measured(which: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(which)

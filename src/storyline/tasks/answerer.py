@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from storyline.artifact import Artifact
 from storyline.data import TextEncoder, Vocabulary, WordEncoder
 from storyline.layers import MemoryProbe
+from storyline.tasks.alignment import Alignment
+from storyline.tasks.answer_attention import span_attention, story_attention
 from storyline.tasks.answer_probe import probe_spans, probe_stories
 from storyline.tasks.answer_scoring import answer_scores
 from storyline.tasks.answer_span_network import SpanNetwork, SpanProgram, find_spans, new_span_network
@@ -248,6 +250,19 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
                 "this model writes its answers, and points at none; use predict, or fit with mode='span'"
             )
         return self._spans(check_asked(contexts, questions))
+
+    def attention(self, context: str, question: str) -> Alignment:
+        """Where the model looked to answer a question, as numbers and, by `.plot()`, as a picture.
+
+        In mode "generate" a row a hop: how much it looked at each sentence of the context. In mode "span" two rows: how
+        likely the answer begins, and ends, at each word. Raises ValueError for an empty context or question.
+        """
+        check_is_fitted(self)
+        asked = check_asked([context], [question])
+        with measuring(self.threads):
+            if isinstance(self.network_, SpanNetwork):
+                return span_attention(self.network_, asked, self._reader().read(asked))
+            return story_attention(self.network_, asked, read_stories(asked, self.words_))
 
     def evaluate(self, contexts: Sequence[str], questions: Sequence[str], answers: Answers) -> dict[str, Any]:
         """exact_match and f1, as SQuAD scores them, between 0 and 1; n (questions) and unknown (words).
