@@ -185,7 +185,7 @@ def _with_ended(live: _Live, ending: Tensor, going: Tensor, beam: Beam) -> _Live
 
 
 def _parted(live: _Live, going: Tensor, beam: Beam) -> tuple[Tensor, Tensor]:
-    """Which of the n stay, and which leave: nothing of them is followed, enough has ended, or nothing better can come."""
+    """Which of the n stay, and which leave: nothing is followed, enough has ended, or nothing better can come."""
     # A log probability only falls, and is divided by no more than the penalty of the longest output; cp is at most 0.
     bound = going[:, 0] / length_penalty(live.most + 1, beam.alpha)
     if bound.isnan().any():
