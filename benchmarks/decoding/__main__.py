@@ -1,4 +1,4 @@
-"""`python -m benchmarks.decoding [--threads 2 1] [--model FOLDER]`: trains a translator if there is none, and times it."""
+"""`python -m benchmarks.decoding [--threads 2 1] [--model FOLDER]`: times a translator; trains it if there is none."""
 
 from __future__ import annotations
 

@@ -26,8 +26,10 @@ Decode = Callable[[Tensor, Tensor, Tensor], tuple[list[Ids], list[float]]]
 
 @dataclass(frozen=True)
 class Way:
-    """How sentences are shared out: `sentences` of like length in a batch; `streams`: batches side by side, a thread each,
-    or, of 1, one batch at a time on all threads.
+    """How sentences are shared out.
+
+    sentences  of like length, in a batch
+    streams    batches side by side, a thread each; 1: one batch at a time, on all threads
     """
 
     sentences: int

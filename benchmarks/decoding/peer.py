@@ -28,6 +28,7 @@ class TorchTranslator(nn.Module):
         network = translator.network_
         encoder, decoder = network.encoder.cores[0].layer, network.decoder
         size, hidden = network.target.weight.shape[1], decoder.output_size
+        self.scale = network.scale
         self.source = nn.Embedding.from_pretrained(network.source.weight.detach().clone())
         self.target = nn.Embedding.from_pretrained(network.target.weight.detach().clone())
         self.encoder = nn.LSTM(size, hidden, encoder.num_layers, batch_first=True, bidirectional=True)
@@ -59,7 +60,9 @@ class TorchTranslator(nn.Module):
 
     def encode(self, ids: Tensor, lengths: Tensor) -> tuple[list[Tensor], tuple[Tensor, Tensor, Tensor]]:
         """The states of both cells, h_0 c_0 h_1 c_1 (batch, hidden); the source's tokens, keys and padding."""
-        packed = pack_padded_sequence(self.source(ids), lengths, batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(
+            self.scale * self.source(ids), lengths, batch_first=True, enforce_sorted=False
+        )
         output, last = self.encoder(packed)
         values, _ = pad_packed_sequence(output, batch_first=True)
         states = []
@@ -74,13 +77,13 @@ class TorchTranslator(nn.Module):
     def step(self, tokens: Tensor, states: list[Tensor], source: tuple[Tensor, Tensor, Tensor]):
         """Log probabilities (rows, vocabulary) and the states after one token of each hypothesis."""
         values, keys, padding = source
-        h0, c0 = self.cells[0](self.target(tokens), (states[0], states[1]))
+        h0, c0 = self.cells[0](self.scale * self.target(tokens), (states[0], states[1]))
         asked = self.query(h0).view(len(values), -1, 1, keys.shape[2])
         scores = torch.tanh(asked + keys.unsqueeze(1)) @ self.score
         weights = scores.masked_fill(padding.unsqueeze(1), -torch.inf).softmax(2)
         context = torch.bmm(weights, values).flatten(0, 1)
         h1, c1 = self.cells[1](torch.cat((h0, context), 1), (states[2], states[3]))
-        read = torch.tanh(self.combine(torch.cat((h1, context), 1)))
+        read = self.combine(torch.cat((h1, context), 1))
         return functional.log_softmax(self.head(read), 1), [h0, c0, h1, c1]
 
 

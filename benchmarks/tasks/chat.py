@@ -139,9 +139,9 @@ def settings(tiny: bool) -> dict[str, Any]:
 DIALOGUES: dict[str, Any] = {
     "hidden_size": 384,
     "max_vocabulary": 6000,
-    "dropout": 0.25,
+    "dropout": 0.15,
     "batch_tokens": 2000,
-    "epochs": 5,
+    "epochs": 11,
     "learning_rate": 3e-3,
     "warmup": 0.02,
 }

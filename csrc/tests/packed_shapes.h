@@ -30,7 +30,7 @@ template <class T> void one_step(const Pass<T>& pass, const Packers<T>& packers,
     std::vector<void*> is;
     for (int i = 0; i < pass.states; i++) after.push_back(unwritten<T>(s.batch * s.of_state(i)));
     for (auto& each : after) is.push_back(each.data());
-    packed->step(s.batch, p.input.data, p.input.batch_stride, was.data(), is.data(), threads);
+    packed->step(s.batch, p.input.data, p.input.batch_stride, nullptr, 0, was.data(), is.data(), threads);
     for (int i = 0; i < pass.states; i++)
       for (int64_t b = 0; b < s.batch; b++)
         HOLD(std::equal(p.last[i].at(b), p.last[i].at(b) + s.of_state(i), after[i].data() + b * s.of_state(i)));
