@@ -75,5 +75,5 @@ def _row(benchmark: Benchmark) -> str:
     processor = "" if cpu is None else f"{cpu:.0f}"
     return (
         f"| {benchmark.title}; {row['metric'].replace('|', ', ')} | {baselines} | {wanted} | {measured} "
-        f"| {row['aim']} | {row['threads']} | {float(row['seconds_per_seed']):.0f} | {processor} | {row['model']} |"
+        f"| {'' if benchmark.aim is None else benchmark.aim} | {row['threads']} | {float(row['seconds_per_seed']):.0f} | {processor} | {row['model']} |"
     )

@@ -36,8 +36,8 @@ class Exchange:
 class Conversation:
     """One conversation, begun by `Chatbot.conversation` or `Chatbot.resume_conversation`.
 
-    state  what it remembers, a `ConversationState`: as large after a thousand turns as after one (that of a
-           Transformer, when its window is full)
+    state  what it remembers, a `ConversationState`: as large after a thousand turns as after one (of a Transformer:
+           when its window is full)
     last   the last `Exchange`; None where nothing was said since it was begun or resumed
     """
 
