@@ -44,8 +44,10 @@ cross:           ## the native kernels compiled for AArch64, and the same random
 	@mkdir -p build/cross
 	aarch64-linux-gnu-g++ -std=c++20 -O1 -fopenmp -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror \
 	  -DSTORYLINE_TARGET=neon -DVECTOR_BYTES=16 -c csrc/engine.cpp -o build/cross/engine.o
+	aarch64-linux-gnu-g++ -std=c++20 -O1 -fopenmp -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror \
+	  -DSTORYLINE_TARGET=neon -DVECTOR_BYTES=16 -c csrc/packed.cpp -o build/cross/packed.o
 	aarch64-linux-gnu-g++ -std=c++20 -O1 -fopenmp '-DSTORYLINE_TARGETS(X)=X(neon)' -static -Wl,--no-warnings \
-	  csrc/tests/sanitize.cpp build/cross/engine.o -o build/cross/shapes
+	  csrc/tests/sanitize.cpp build/cross/engine.o build/cross/packed.o -o build/cross/shapes
 	qemu-aarch64 build/cross/shapes $(SHAPES)
 
 clean:           ## remove the environment and what the tools left behind

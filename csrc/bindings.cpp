@@ -260,13 +260,14 @@ std::unique_ptr<Step> packed_step(int cell, std::array<int64_t, 4> sizes, std::a
   return std::make_unique<Step>(packers<T>().step[cell](problem<T>(call)));
 }
 
-void step_of(const Step& step, int64_t rows, RowsOf x, const std::vector<uintptr_t>& before,
+void step_of(const Step& step, int64_t rows, RowsOf x, RowsOf more, const std::vector<uintptr_t>& before,
              const std::vector<uintptr_t>& after, int threads) {
   std::array<const void*, most_states> was{};
   std::array<void*, most_states> is{};
   for (size_t i = 0; i < before.size(); i++) was[i] = address<const void>(before[i]), is[i] = address<void>(after[i]);
   nb::gil_scoped_release release;
-  step.cell->step(rows, address<const void>(std::get<0>(x)), std::get<1>(x), was.data(), is.data(), threads);
+  step.cell->step(rows, address<const void>(std::get<0>(x)), std::get<1>(x), address<const void>(std::get<0>(more)),
+                  std::get<1>(more), was.data(), is.data(), threads);
 }
 
 void product(const Projection& projection, int64_t rows, RowsOf x, RowsOf y, int threads) {

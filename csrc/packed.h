@@ -30,8 +30,9 @@ class AnyStep {
  public:
   virtual ~AnyStep() = default;
   // x (rows, I) and the states before, each (rows, size), dense -> the states after, which must not lie in the same memory.
-  virtual void step(int64_t rows, const void* x, int64_t x_stride, const void* const* before, void* const* after,
-                    int threads) const = 0;
+  // more: what is added to weight_ih x, (rows, rows of weight_ih) and so many numbers from row to row; null for nothing.
+  virtual void step(int64_t rows, const void* x, int64_t x_stride, const void* more, int64_t more_stride,
+                    const void* const* before, void* const* after, int threads) const = 0;
 };
 
 template <class T> struct Packers {

@@ -34,8 +34,8 @@ template <class T, class Cell> class PackedStep final : public AnyStep {
     packed_ = {ih_.get(), hh_.get(), hr_.get(), nullptr, nullptr, nullptr, bias_.get(), own_.get(), nullptr};
   }
 
-  void step(int64_t rows, const void* x, int64_t x_stride, const void* const* before, void* const* after,
-            int threads) const override {
+  void step(int64_t rows, const void* x, int64_t x_stride, const void* more, int64_t more_stride,
+            const void* const* before, void* const* after, int threads) const override {
     const int64_t chunks = std::max<int64_t>(threads, (rows + rows_a_chunk - 1) / rows_a_chunk);
     Failure failure;
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -52,7 +52,8 @@ template <class T, class Cell> class PackedStep final : public AnyStep {
             was[i] = static_cast<const T*>(before[i]) + from * size(i);
             is[i] = static_cast<T*>(after[i]) + from * size(i);
           }
-          some_rows(to - from, static_cast<const T*>(x) + from * x_stride, x_stride, was, is);
+          const T* added = more ? static_cast<const T*>(more) + from * more_stride : nullptr;
+          some_rows(to - from, static_cast<const T*>(x) + from * x_stride, x_stride, added, more_stride, was, is);
         });
     }
     failure.raise();
@@ -63,7 +64,8 @@ template <class T, class Cell> class PackedStep final : public AnyStep {
   static constexpr int64_t rows_a_chunk = 96;
   int64_t size(int i) const { return i ? s_.H : s_.S; }
 
-  void some_rows(int64_t rows, const T* x, int64_t x_stride, const T* const* before, T* const* after) const {
+  void some_rows(int64_t rows, const T* x, int64_t x_stride, const T* more, int64_t more_stride, const T* const* before,
+                 T* const* after) const {
     static thread_local Scratch scratch;
     // Each rounded up, so that what is taken one after another fits.
     const int64_t sizes[] = {rows * s_.width, rows * s_.Hp, (Cell::states - 1) * s_.Hp, (Cell::states - 1) * s_.Hp};
@@ -82,8 +84,15 @@ template <class T, class Cell> class PackedStep final : public AnyStep {
       c[r] = row + Cell::input_first * s_.Hp;
       std::copy(bias_.get() + input_columns<Cell> * s_.Hp, bias_.get() + Cell::columns * s_.Hp,
                 row + input_columns<Cell> * s_.Hp);
+      for (int column = 0; more && column < input_columns<Cell>; column++) {
+        const T* bias = packed_.bias + (Cell::input_first + column) * s_.Hp;
+        const T* added = more + r * more_stride + Cell::input_gates[column] * s_.H;
+        T* to = c[r] + column * s_.Hp;
+        for (int64_t u = 0; u < s_.H; u++) to[u] = bias[u] + added[u];
+        std::fill(to + s_.H, to + s_.Hp, T(0));
+      }
     }
-    product<T>(rows, s_.input_width(), s_.I, a, packed_.ih, c, Start::bias, packed_.bias);
+    product<T>(rows, s_.input_width(), s_.I, a, packed_.ih, c, more ? Start::add : Start::bias, packed_.bias);
     for (int64_t r = 0; r < rows; r++) {
       a[r] = before[0] + r * s_.S;
       c[r] = gates + r * s_.width + Cell::recurrent_first * s_.Hp;

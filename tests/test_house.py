@@ -76,9 +76,9 @@ def test_no_file_is_a_drawer() -> None:
 
 def test_public_names_are_what_we_promise() -> None:
     assert storyline.__all__ == [
-        "GRU", "LSTM", "RNN", "SLSTM", "Answerer", "CellStack", "Chatbot", "Classifier", "LanguageModel", "Tagger",
-        "Translator", "WordVectors", "__version__", "accelerate", "assert_remembers", "diagnose", "horizon", "load",
-        "required_horizon", "restore",
+        "GRU", "LSTM", "RNN", "SLSTM", "Answerer", "CellStack", "Chatbot", "Classifier", "LanguageModel", "Summarizer",
+        "Tagger", "Translator", "WordVectors", "__version__", "accelerate", "assert_remembers", "diagnose", "horizon",
+        "load", "required_horizon", "restore",
     ]  # fmt: skip
     for name in storyline.__all__:
         assert getattr(storyline, name) is not None

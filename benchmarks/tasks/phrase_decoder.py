@@ -66,6 +66,18 @@ class Hypothesis:
         self.others: list[tuple[float, Hypothesis, Option, float]] = []
 
 
+class _Suffix(NamedTuple):
+    """The end of a translation: what follows `option`, which follows the hypothesis `before`."""
+
+    fallen: float  # minus the score of the whole
+    number: int
+    before: Hypothesis
+    option: Option | None
+    language: float  # what the language model makes of the option
+    words: tuple[str, ...]
+    values: np.ndarray  # of JUDGED, of `words`
+
+
 class PhraseDecoder:
     """Translations by a phrase table, a model of target sentences and weights in the order of JUDGED."""
 
@@ -81,29 +93,27 @@ class PhraseDecoder:
 
     def best(self, tokens: Sequence[str], number: int) -> Iterator[tuple[list[str], np.ndarray]]:
         """Up to `number` translations with the values of JUDGED, the best first."""
-        final = self._search(tokens)
         order = count()  # decides between equals, so that hypotheses are never compared
-        heap: list[tuple[float, int, Hypothesis, tuple[str, ...], np.ndarray]] = []
-        for last in final:
+        heap: list[_Suffix] = []
+        for last in self._search(tokens):
             values = np.zeros(len(JUDGED))
             values[LANGUAGE] = last.language
-            heapq.heappush(heap, (-last.score, next(order), last, (), values))
+            assert last.before is not None
+            heapq.heappush(heap, _Suffix(-last.score, next(order), last.before, None, 0.0, (), values))
         while heap and number:
-            score, _, here, words, values = heapq.heappop(heap)
+            fallen, _, here, option, language, words, values = heapq.heappop(heap)
+            if option is not None:
+                words, values = option.words + words, values + _values(here, option, language)
             if here.before is None:
                 number -= 1
                 yield list(words), values
                 continue
-            ways = [(here.score, here.before, here.option, here.language), *here.others]
-            if here.option is None:  # the end of the sentence: nothing is left to choose there
-                ways = ways[:1]
-            for reached, before, option, language in ways:
-                fell = score + here.score - reached
-                if option is None:
-                    heapq.heappush(heap, (fell, next(order), before, words, values))
-                else:
-                    more = values + _values(before, option, language)
-                    heapq.heappush(heap, (fell, next(order), before, option.words + words, more))
+            for score, before, chosen, spoken in [
+                (here.score, here.before, here.option, here.language),
+                *here.others,
+            ]:
+                lost = fallen + here.score - score
+                heapq.heappush(heap, _Suffix(lost, next(order), before, chosen, spoken, words, values))
 
     def _search(self, tokens: Sequence[str]) -> list[Hypothesis]:
         """Complete hypotheses, with the end of the sentence in their scores."""

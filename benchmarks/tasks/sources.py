@@ -24,6 +24,16 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "the training text only, without its labels, for the word vectors of TREC and SST-2",
         "https://github.com/PVidyadhar/Detection-of-Fraud-apps-using-Sentiment-Analysis, aclImdb/train",
     ),
+    "aeslc": (
+        "AESLC, e-mails of Enron and their subjects (Zhang & Tetreault 2019)",
+        "official: 14,436 train, 1,960 dev; results are on dev",
+        "https://github.com/ryanzhumich/AESLC, enron_subject_line/{train,dev}",
+    ),
+    "dialogsum": (
+        "DialogSum (Chen et al. 2021)",
+        "dev: 500 dialogues and their topics, as text of another kind for the model of AESLC",
+        "https://github.com/cylnlp/dialogsum, DialogSum_Data/dialogsum.dev.jsonl",
+    ),
     "ucr_uea": (
         "JapaneseVowels, UCR/UEA archive",
         "official: 270 train, 370 test",

@@ -133,14 +133,14 @@ RECURRENT = SHARED | {
     "core": "lstm",
     "attention": "additive",
     "num_layers": 2,
-    "epochs": 12,
+    "epochs": 8,
     "learning_rate": 0.003,
 }
 TRANSFORMER = SHARED | {
     "core": "transformer",
     "num_layers": 3,
     "feedforward_size": 512,
-    "epochs": 18,
+    "epochs": 8,
     "learning_rate": 0.002,
     "warmup": 0.1,
 }

@@ -17,7 +17,7 @@ SAMPLES = 1000
 
 @dataclass(frozen=True)
 class TranslationScores:
-    """BLEU and chrF, higher is better, and TER, lower is better, all in percent.
+    """BLEU and chrF, higher is better, and TER, lower is better, all in percent; TER alone takes "a" for "A".
 
     bleu_margin, ter_margin  half the width of the 95 % bootstrap interval over sentences (Koehn 2004)
     """
@@ -49,10 +49,10 @@ def score(translations: list[str], references: list[str]) -> TranslationScores:
     ter = TER().corpus_score(translations, [references], n_bootstrap=SAMPLES)
     return TranslationScores(
         bleu=bleu.score,
-        bleu_margin=bleu._ci,  # sacreBLEU shows it only inside a sentence for people
+        bleu_margin=float(bleu._ci),  # sacreBLEU shows it only inside a sentence for people
         chrf=CHRF().corpus_score(translations, [references]).score,
         ter=ter.score,
-        ter_margin=ter._ci,
+        ter_margin=float(ter._ci),
     )
 
 

@@ -1,6 +1,7 @@
-// Both passes of every cell on random shapes, straight through the engines, for a build with sanitizers: every tensor
-// is its own allocation of exactly its size, what must not be read holds NaN, and so does all memory that is handed
-// over to be written. Fails where a sanitizer does, where a result is not finite, and where threads change a row's bits.
+// Both passes of every cell and all packed weights on random shapes, straight through the engines, for a build with
+// sanitizers: every tensor is its own allocation of exactly its size, what must not be read holds NaN, and so does all
+// memory that is handed over to be written. Fails where a sanitizer does, where a result is not finite, and where
+// threads change a row's bits.
 //
 //     sanitize [shapes a target and cell] [seed]
 #include <cmath>
@@ -12,12 +13,14 @@
 #include <vector>
 
 #include "../engine.h"
+#include "../packed.h"
 
 namespace storyline {
 
-#define TARGET(name)       \
-  namespace name {         \
-  const Engines& get();    \
+#define TARGET(name)              \
+  namespace name {                \
+  const Engines& get();           \
+  const AllPackers& packers();    \
   }
 STORYLINE_TARGETS(TARGET)
 #undef TARGET
@@ -251,7 +254,15 @@ template <class T> void one(const Engines& engines, const Pass<T>& pass, const S
   if (s.wants_input) HOLD(same(of_threads[0].of_input, of_threads[1].of_input));
 }
 
-void target(const char* name, const Engines& engines, bool runs, int shapes) {
+}  // namespace
+}  // namespace storyline
+
+#include "packed_shapes.h"
+
+namespace storyline {
+namespace {
+
+void target(const char* name, const Engines& engines, const AllPackers& packers, bool runs, int shapes) {
   if (!runs) return void(std::printf("%s: not on this machine\n", name));
   for (int cell = 0; cell < cell_count; cell++)
     for (int shape = 0; shape < shapes; shape++) {
@@ -259,6 +270,11 @@ void target(const char* name, const Engines& engines, bool runs, int shapes) {
       const bool big = shape % 16 == 15;
       one<float>(engines, engines.of_float.of[cell], spec_of(cell_names[cell]), told + " float", big);
       one<double>(engines, engines.of_double.of[cell], spec_of(cell_names[cell]), told + " double", big);
+      const Spec& spec = spec_of(cell_names[cell]);
+      one_step<float>(engines.of_float.of[cell], packers.of_float, cell, spec, told + " step float", big);
+      one_step<double>(engines.of_double.of[cell], packers.of_double, cell, spec, told + " step double", big);
+      one_projection<float>(packers.of_float, told + " projection float", big);
+      one_projection<double>(packers.of_double, told + " projection double", big);
     }
   std::printf("%s: %d cells, %d shapes each, in both precisions\n", name, cell_count, shapes);
 }
@@ -277,7 +293,7 @@ int main(int count, char** arguments) {
 #else
   const bool neon = true;
 #endif
-#define TARGET(name) target(#name, name::get(), name, shapes);
+#define TARGET(name) target(#name, name::get(), name::packers(), name, shapes);
   STORYLINE_TARGETS(TARGET)
 #undef TARGET
 }

@@ -69,6 +69,26 @@ def test_memory_writes_a_page(storyline: Command, classifier: Path, questions: P
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+def test_memory_of_pairs_has_two_sides(
+    storyline: Command, classifier: Path, questions: Path, tmp_path: Path
+) -> None:
+    table, model = tmp_path / "pairs.csv", tmp_path / "pairs"
+    rows = [f"{i % 7} {i % 5} {i % 3},{i % 3} {i % 5} {i % 7}" for i in range(90)]
+    table.write_text("source,target\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    small = ("--level", "word", "--hidden-size", 8, "--epochs", 1, "--threads", 1)
+    assert storyline("train", "translate", table, "--out", model, *small).exit_code == 0
+    for side, said in (
+        ("source", "Of the source, from its end"),
+        ("target", "Of the target so far, back from"),
+    ):
+        result = storyline("memory", model, table, "--side", side, "--out", tmp_path / "report.html")
+        assert result.exit_code == 0, result.output
+        assert said in result.output
+        assert "A step is one word." in result.output
+        assert f"--side {side}; seed 0" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "reads no pairs of texts" in storyline("memory", classifier, questions, "--side", "source").output
+
+
 def test_memory_makes_the_folder_and_counts_unknown_words(
     storyline: Command, classifier: Path, tmp_path: Path
 ) -> None:

@@ -76,3 +76,16 @@ def test_what_does_not_fit_is_refused(
         assert result.exit_code == 2, result.output
         assert message in result.output.replace("\n", " ")
         assert not (tmp_path / "model").exists()
+
+
+def test_a_translator_starts_from_files_of_both_sides(
+    storyline: Command, vectors: Path, tmp_path: Path
+) -> None:
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("source,target\n" + "who is the cat,where the river\n" * 30, encoding="utf-8")
+    result = storyline(
+        "train", "translate", pairs, "--level", "word", "--vectors", vectors, "--target-vectors", vectors,
+        "--out", tmp_path / "model", *SMALL,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "target given vectors" in result.output

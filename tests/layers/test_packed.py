@@ -20,7 +20,10 @@ from storyline.layers import (
     TokenEmbedding,
     packed,
 )
+from storyline.layers.decoding import Encoded
 from storyline.layers.packed import PackedLinear, PackedRecurrent
+from storyline.layers.packed_decoder import PackedRecurrentDecoder
+from storyline.layers.recurrent_decoder import RecurrentDecoder
 from storyline.search.likeliest import likeliest_tokens
 
 pytestmark = pytest.mark.skipif(native.missing is not None, reason=str(native.missing))
@@ -120,6 +123,9 @@ def test_a_network_is_packed_through_and_left_alone() -> None:
     assert isinstance(network.parts[0], nn.Linear)
     assert ours.embedding is not network.embedding
     assert ours.embedding.weight is network.embedding.weight
+    twice = packed(ours)
+    assert twice.core is ours.core
+    assert twice.head is ours.head
     ids, hx = torch.arange(7), tuple(torch.randn(1, 7, 16) for _ in range(2))
     with torch.no_grad():
         said, plain = ours(ids, hx)[0].whole(), network(ids, hx)[0]
@@ -142,3 +148,42 @@ def test_what_cannot_be_packed_runs_as_it_is() -> None:
     x = torch.randn(3, 8)
     with torch.no_grad():
         torch.testing.assert_close(packed(head).log_probabilities(x), head.log_probabilities(x))
+
+
+DECODERS = {
+    "one layer": {"attention": "additive"},
+    "three layers, gnmt": {"attention": "general", "num_layers": 3, "gnmt": True},
+    "local, gru": {"attention": "local", "num_layers": 2, "core": "gru"},
+    "dot, slstm": {"attention": "dot", "num_layers": 2, "core": "slstm"},
+    "fed": {"attention": "additive", "num_layers": 2, "input_feeding": True},
+    "many heads": {"attention": "multihead", "num_layers": 2},
+    "coverage": {"attention": "coverage", "num_layers": 2},
+    "thought": {"attention": "additive", "feed_thought": True},
+    "no attention": {"attention": None, "num_layers": 2},
+}
+
+
+@pytest.mark.parametrize("longest", [5, 70])
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_decoder_writes_the_same(name: str, longest: int) -> None:
+    torch.manual_seed(0)
+    decoder = RecurrentDecoder(7, 12, 12, **DECODERS[name]).double().eval()
+    ours = packed(decoder)
+    projects = name not in ("many heads", "coverage", "thought", "no attention")
+    assert isinstance(ours, PackedRecurrentDecoder) == projects
+    lengths = torch.tensor([3, longest, 1])
+    states = {name: torch.randn(1, 3, 12, dtype=torch.float64) for name in ("h", "c")}
+    encoded = Encoded(torch.randn(3, longest, 12, dtype=torch.float64), lengths, states)
+    rows, sentences = torch.tensor([0, 0, 0, 2, 2, 2]), torch.tensor([0, 2])
+    with torch.no_grad():
+        state, mine = decoder.begin(encoded), ours.begin(encoded)
+        assert ("projected" in mine.shared) == (projects and longest < 65)
+        for step in range(4):
+            token = torch.randn(6 if step > 1 else 3, 7, dtype=torch.float64)
+            (said, state), (same, mine) = decoder.step(token, state), ours.step(token, mine)
+            torch.testing.assert_close(same.output, said.output)
+            torch.testing.assert_close(same.attention, said.attention)
+            for each, part in state.rows.items():
+                torch.testing.assert_close(mine.rows[each], part)
+            if step == 1:  # two sentences stay, with three hypotheses each
+                state, mine = state.select(rows, sentences), mine.select(rows, sentences)

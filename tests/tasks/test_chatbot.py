@@ -33,9 +33,30 @@ def read(trained: Chatbot) -> Any:
     handle.remove()
 
 
-@pytest.mark.parametrize("core", ["lstm", "gru"])
-def test_learns_what_was_said_turns_ago(core: str, trained: Chatbot) -> None:
-    bot = trained if core == "lstm" else Chatbot(**SETTINGS, core=core).fit(introductions(400))
+CORES: dict[str, dict[str, Any]] = {
+    "lstm": {},
+    "gru": {"core": "gru"},
+    "transformer": {
+        "core": "transformer",
+        "num_layers": 2,
+        "epochs": 15,
+        "warmup": 0.1,
+        "learning_rate": 5e-3,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def attentive() -> Chatbot:
+    return Chatbot(**SETTINGS | CORES["transformer"]).fit(introductions(400))
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_learns_what_was_said_turns_ago(core: str, request: pytest.FixtureRequest) -> None:
+    if core == "gru":
+        bot = Chatbot(**SETTINGS | CORES[core]).fit(introductions(400))
+    else:
+        bot = request.getfixturevalue("trained" if core == "lstm" else "attentive")
     for name in NAMES:
         chat = bot.conversation(seed=0)
         chat.reply(f"i am {name}", temperature=0)
@@ -96,6 +117,46 @@ for turn in ("nice day", "who am i?", "{Κ}"):
     print(chat.reply(turn, temperature=1.5))
 chat.save(sys.argv[2])
 """
+
+
+def test_a_transformer_keeps_its_window_and_no_more(attentive: Chatbot, tmp_path: Path) -> None:
+    bot = Chatbot(**SETTINGS | CORES["transformer"] | {"window": 20, "max_steps": 2}).fit(introductions(50))
+    chat = bot.conversation(seed=0)
+    for _ in range(12):
+        chat.reply("nice day", longest=5)
+    kept = {name: value.shape[3] for name, value in chat.state.carry.items() if name != "read"}
+    assert kept == {"cache_0": 19, "cache_1": 19}
+    assert chat.state.carry["read"].item() == chat.state.tokens > 60
+    # The state of a Transformer is kept in a file like any other.
+    chat = attentive.conversation(seed=1)
+    chat.reply("i am eve")
+    chat.save(tmp_path / "chat.state")
+    again = attentive.resume_conversation(tmp_path / "chat.state")
+    assert [again.reply("who am i?", temperature=1.5) for _ in range(4)] == [
+        chat.reply("who am i?", temperature=1.5) for _ in range(4)
+    ]
+
+
+@pytest.mark.parametrize("model", ["trained", "attentive"])
+def test_a_search_finds_the_likeliest_reply(model: str, request: pytest.FixtureRequest) -> None:
+    bot: Chatbot = request.getfixturevalue(model)
+    chats = [bot.conversation(seed=0) for _ in range(3)]
+    for turn in ("i am tom", "who am i?", "hello", "Κ"):
+        # A beam of one is what is drawn without chance, and the state behind it is the same.
+        greedy, single, wide = (
+            chat.reply(turn, **how)
+            for chat, how in zip(chats, ({"temperature": 0}, {"beam": 1}, {"beam": 6}), strict=True)
+        )
+        assert single == greedy
+        assert chats[0].state.tokens == chats[1].state.tokens
+        for name, value in chats[0].state.carry.items():
+            torch.testing.assert_close(chats[1].state.carry[name], value, atol=1e-5, rtol=1e-5)
+        if turn == "who am i?":
+            assert wide == "tom"
+    with pytest.raises(ValueError, match="beam draws nothing, so temperature"):
+        chats[0].reply("hello", beam=2, top_k=3)
+    with pytest.raises(ValueError, match="width is 0"):
+        chats[0].reply("hello", beam=0)
 
 
 def test_a_saved_conversation_goes_on_in_another_process(trained: Chatbot, tmp_path: Path) -> None:
@@ -294,6 +355,7 @@ def test_refuses_in_fit(dialogues: Any, message: str) -> None:
         ({"core": "transformer", "hidden_size": 30}, "hidden_size=30 is no multiple of num_heads=4"),
         ({"core": "transformer", "remember": 9}, "remember is for recurrent cores"),
         ({"longest": 0}, "longest=0"),
+        ({"window": 9}, "window is for core='transformer', and core is 'lstm'"),
     ],
 )
 def test_refuses_settings(settings: dict[str, Any], message: str) -> None:

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from storyline.data import TokenPairs
 from storyline.layers import (
+    CopyingHead,
     LinearHead,
     RecurrentDecoder,
     RecurrentEncoder,
+    TokenEmbedding,
     TransformerDecoder,
     TransformerEncoder,
 )
 from storyline.layers.decoding import Decoded, Decoder, DecodingState, Encoded, Encoder
 from storyline.memory import assert_remembers, diagnose, horizon, measure
-from storyline.tasks.text_to_text_probe import PairNetwork, probe_pairs
+from storyline.tasks.text_to_text_network import SourceToTarget
+from storyline.tasks.text_to_text_probe import Side, probe_text_to_text
 
-SIZE, WORDS, START, END = 16, 12, 1, 2
+SIZE, WORDS, END = 16, 12, 1
+SIDES: tuple[Side, ...] = ("source", "target")
 
 
 @pytest.fixture(autouse=True)
@@ -30,20 +36,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-class Network(nn.Module):
-    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
-        super().__init__()
-        self.encoder, self.decoder = encoder, decoder
-        self.source, self.target = nn.Embedding(WORDS, SIZE), nn.Embedding(WORDS, SIZE)
-        self.head = LinearHead(decoder.output_size, WORDS)
-
-    def embed_source(self, ids: Tensor) -> Tensor:
-        return self.source(ids)
-
-    def embed_target(self, ids: Tensor) -> Tensor:
-        return self.target(ids)
 
 
 class LastOfSource(Encoder):
@@ -63,10 +55,8 @@ class LastOfTarget(Decoder):
     output_size = SIZE
 
     def forward(self, embedded: Tensor, encoded: Encoded, lengths: Tensor | None = None) -> Decoded:
-        recent = sum(
-            nn.functional.pad(embedded, (0, 0, ago, 0))[:, : embedded.shape[1]] * (1 + ago)
-            for ago in range(3)
-        )
+        time = embedded.shape[1]
+        recent = sum(nn.functional.pad(embedded, (0, 0, ago, 0))[:, :time] * (1 + ago) for ago in range(3))
         return Decoded(recent + encoded.output.sum(1, keepdim=True))
 
     def begin(self, encoded: Encoded) -> DecodingState:
@@ -76,82 +66,77 @@ class LastOfTarget(Decoder):
         raise NotImplementedError
 
 
-def pairs(count: int, longest: int = 12) -> tuple[list[Tensor], list[Tensor]]:
-    """Copies: the target is the source, word by word."""
-    generator = torch.Generator().manual_seed(0)
-    sources = [
-        torch.randint(
-            3, WORDS, (int(torch.randint(2, longest + 1, (1,), generator=generator)),), generator=generator
-        )
-        for _ in range(count)
-    ]
-    return sources, [torch.cat([torch.tensor([START]), ids, torch.tensor([END])]) for ids in sources]
+def network_of(parts: tuple[Encoder, Decoder], *, copying: bool = False) -> SourceToTarget:
+    encoder, decoder = parts
+    source, target = (TokenEmbedding(WORDS, SIZE, unknown_id=2) for _ in range(2))
+    head: Any = LinearHead(decoder.output_size, WORDS)
+    head = CopyingHead(head, WORDS, decoder.output_size, SIZE) if copying else head
+    return SourceToTarget(source, target, encoder, decoder, head, scale=SIZE**0.5)
+
+
+def copies(count: int, longest: int) -> TokenPairs:
+    """The target is the source, word by word; no two pairs are alike."""
+    rng = np.random.default_rng(0)
+    drawn = {tuple(rng.integers(3, WORDS, rng.integers(2, longest + 1)).tolist()) for _ in range(2 * count)}
+    texts = [np.array(text) for text in sorted(drawn)[:count]]
+    return TokenPairs(texts, texts, END, END, np.arange(len(texts)))
 
 
 def test_known_memories_are_found() -> None:
     torch.manual_seed(0)
-    network = Network(LastOfSource(), LastOfTarget()).eval()
-    assert isinstance(network, PairNetwork)
-    sources, targets = pairs(200)
-    for side, steps in (("source", 3), ("target", 2)):
-        probe = probe_pairs(network, network, sources, targets, side=side)  # type: ignore[arg-type]
+    network = network_of((LastOfSource(), LastOfTarget())).eval()
+    for side, steps in zip(SIDES, (3, 2), strict=True):
+        probe = probe_text_to_text(network, network, copies(200, 12), side=side)
         found = horizon(probe.model, probe.inputs, probe.targets, measures=("counterfactual", "gradient"))
         assert found.counterfactual is not None
         assert found.gradient is not None
         assert (found.counterfactual.steps, found.gradient.steps) == (steps, steps)
-        assert not found.counterfactual.at_least
         assert found.max_lag > steps
 
 
-def test_the_answer_is_the_networks() -> None:
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("copying", [False, True])
+def test_the_answer_is_the_networks(side: Side, copying: bool) -> None:
+    """Whatever is drawn, it is what the network says behind a target so far, beside its own source."""
     torch.manual_seed(0)
-    encoder, decoder = (
-        TransformerEncoder(SIZE, 8),
-        RecurrentDecoder(SIZE, 8, 8, attention="dot", bridge="zero"),
-    )
-    network = Network(encoder, decoder).double().eval()
-    sources, targets = pairs(40)
-    answers: list[Tensor] = []
-    for side in ("source", "target"):
-        probe = probe_pairs(network, network, sources, targets, side=side, sample=20, unit="word")  # type: ignore[arg-type]
-        lengths = torch.tensor([len(row) for row in probe.inputs])
-        answers.append(probe.model(nn.utils.rnn.pad_sequence(list(probe.inputs), batch_first=True), lengths))
-        assert (probe.total, probe.unit, len(probe.inputs)) == (40, "word", 20)
-        for row in range(20):
-            # which pair it was: no two sources are alike, and the target so far is a copy
-            ids = probe.symbols[row].tolist()  # type: ignore[index]
-            word = int(probe.targets[row])
-            for source, target in zip(sources, targets, strict=True):
-                tries = [n for n in range(1, len(target)) if int(target[n]) == word]
-                shown = [target[:n] for n in tries if side == "source" or target[:n].tolist() == ids]
-                if side == "source" and source.tolist() != ids:
-                    continue
-                wanted = [alone(network, source, each) for each in shown]
-                if any(torch.allclose(answers[-1][row], each, rtol=0, atol=1e-12) for each in wanted):
-                    break
-            else:
-                raise AssertionError(f"row {row} of the {side} is no pair's answer")
+    parts = TransformerEncoder(SIZE, 8), RecurrentDecoder(SIZE, 8, 8, attention="dot", bridge="zero")
+    network = network_of(parts, copying=copying).double().eval()
+    pairs = copies(40, 8)
+    probe = probe_text_to_text(network, network, pairs, side=side, sample=20, unit="word")
+    lengths = torch.tensor([len(row) for row in probe.inputs])
+    answers = probe.model(nn.utils.rnn.pad_sequence(list(probe.inputs), batch_first=True), lengths)
+    assert (probe.total, probe.unit, len(probe.inputs)) == (40, "word", 20)
+    whole = pairs.batch(np.arange(40))
+    decoded = network(whole.source, whole.source_lengths, whole.target_in, whole.target_lengths)
+    wanted = network.log_probabilities(decoded, whole.target_in, whole.source)
+    found = []
+    for row, (symbols, target) in enumerate(zip(probe.symbols or (), probe.targets, strict=True)):
+        same = [
+            (pair, place)
+            for pair in range(40)
+            for place in range(int(whole.target_lengths[pair]))
+            if int(whole.target_out[pair, place]) == int(target)
+            and torch.allclose(wanted[pair, place], answers[row], rtol=0, atol=1e-11)
+        ]
+        assert len(same) == 1
+        (pair, place) = same[0]
+        found.append(pair)
+        given = pairs.sources[pair] if side == "source" else whole.target_in[pair, : place + 1].numpy()
+        np.testing.assert_array_equal(symbols.numpy(), given)
+    assert found == sorted(set(found))
 
 
-def alone(network: Network, source: Tensor, shown: Tensor) -> Tensor:
-    encoded = network.encoder(network.embed_source(source[None]), torch.tensor([len(source)]))
-    decoded = network.decoder(network.embed_target(shown[None]), encoded)
-    return network.head.log_probabilities(decoded.output[0, -1])
-
-
-def trained(encoder: Encoder, decoder: Decoder, steps: int) -> Network:
+def trained(parts: tuple[Encoder, Decoder], steps: int = 100) -> SourceToTarget:
     """Taught to copy sources of up to 8 words."""
     torch.manual_seed(0)
-    network = Network(encoder, decoder)
+    network = network_of(parts)
     adam = torch.optim.Adam(network.parameters(), 5e-3)
     for step in range(steps):
-        generator = torch.Generator().manual_seed(step)
-        x = torch.randint(3, WORDS, (48, 2 + step % 7), generator=generator)
-        first, last = torch.full((48, 1), START), torch.full((48, 1), END)
-        encoded = network.encoder(network.embed_source(x), torch.full((48,), x.shape[1]))
-        decoded = network.decoder(network.embed_target(torch.cat([first, x], 1)), encoded)
+        rng = np.random.default_rng(step)
+        texts = list(rng.integers(3, WORDS, (48, 2 + step % 7)))
+        batch = TokenPairs(texts, texts, END, END, np.arange(48)).batch(np.arange(48))
         adam.zero_grad()
-        network.head.loss(decoded.output, torch.cat([x, last], 1)).backward()
+        network.loss(batch, batch.target_in).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         adam.step()
     return network.eval()
@@ -167,12 +152,15 @@ def transformer() -> tuple[Encoder, Decoder]:
     return TransformerEncoder(SIZE, 32, num_layers=1), TransformerDecoder(SIZE, 32, 32, num_layers=1)
 
 
-@pytest.mark.parametrize("parts", [lambda: recurrent("additive"), lambda: recurrent(None), transformer])
+@pytest.mark.parametrize(
+    "parts",
+    [lambda: recurrent("additive"), lambda: recurrent(None), transformer],
+    ids=["additive", "none", "transformer"],
+)
 def test_every_architecture_is_measured(parts: Any) -> None:
     """A copy needs the whole source."""
-    network, before = trained(*parts(), 100), Network(*parts()).eval()
-    sources, targets = pairs(150, longest=8)
-    probe = probe_pairs(network, before, sources, targets, names=[str(n) for n in range(WORDS)])
+    network, before, pairs = trained(parts()), network_of(parts()).eval(), copies(150, 8)
+    probe = probe_text_to_text(network, before, pairs, names=[str(n) for n in range(WORDS)])
     report = measure(probe)
     assert report.horizon.reasons == {}
     assert report.before is not None
@@ -181,28 +169,16 @@ def test_every_architecture_is_measured(parts: Any) -> None:
     assert "time scales (no recurrent layer of the model reads these steps)" in report.table()
     assert_remembers(probe.model, probe.inputs, 5)
     assert diagnose(probe.model, probe.inputs, probe.targets, need=6).uses is not None
-    other = probe_pairs(network, before, sources, targets, side="target")
+    other = probe_text_to_text(network, before, pairs, side="target")
     found = horizon(other.model, other.inputs, other.targets)
     assert found.reasons == {}
     assert found.counterfactual is not None
     assert found.counterfactual.steps >= 1
 
 
-@pytest.mark.parametrize(
-    ("sources", "targets", "more", "message"),
-    [
-        ([torch.tensor([3])] * 2, [torch.tensor([1, 2])], {}, "2 sources came with 1 targets"),
-        (
-            [torch.tensor([3])] * 2,
-            [torch.tensor([1, 2]), torch.tensor([1])],
-            {},
-            r"targets\[1\] has 1 tokens",
-        ),
-        ([torch.zeros(0).long()], [torch.tensor([1, 2])], {}, r"sources\[0\] has 0 tokens"),
-        ([torch.tensor([3])], [torch.tensor([1, 2])], {"side": "both"}, "side is 'both'"),
-    ],
-)
-def test_what_cannot_be_asked_is_refused(sources: Any, targets: Any, more: Any, message: str) -> None:
-    network = Network(LastOfSource(), LastOfTarget())
-    with pytest.raises(ValueError, match=message):
-        probe_pairs(network, network, sources, targets, **more)
+def test_what_cannot_be_asked_is_refused() -> None:
+    network = network_of((LastOfSource(), LastOfTarget()))
+    with pytest.raises(ValueError, match="side is 'both'; it must be 'source' or 'target'"):
+        probe_text_to_text(network, network, copies(9, 4), side="both")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="X is empty"):
+        probe_text_to_text(network, network, copies(9, 4).take(np.array([], dtype=int)))

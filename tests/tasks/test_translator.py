@@ -10,6 +10,8 @@ import torch
 
 from storyline import Translator, load
 from storyline.data import TokenPairs
+from storyline.memory import horizon
+from storyline.tasks.estimator import measuring
 from storyline.tasks.text_to_text_program import scheduled
 
 SMALL = {
@@ -156,3 +158,16 @@ def test_scheduled_sampling_replaces_all_but_the_first_by_what_the_model_says(tr
     # The model knows its language, so what it draws is nearly always right.
     said = batch.target_out[:, :-1]
     assert (own[:, 1:][said >= 0] == said[said >= 0]).float().mean() > 0.8
+
+
+def test_its_memory_is_measured_on_both_sides(translator: Translator) -> None:
+    """What was read first is said last: the next word hangs on the source, and on how much of it has been said."""
+    sources, targets = pairs(300, seed=5, longest=8)
+    for side in ("source", "target"):
+        probe = translator.memory_probe([*sources, " "], [*targets, ""], side=side)  # type: ignore[arg-type]
+        assert (probe.total, probe.unit) == (300, "subword")
+        assert set(probe.words[0]) <= set(getattr(translator.encoder_, side).names())  # type: ignore[index]
+        with measuring(1):
+            found = horizon(probe.model, probe.inputs, probe.targets, measures=("counterfactual", "use"))
+        assert found.counterfactual is not None
+        assert found.counterfactual.steps >= (3 if side == "source" else 1)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
-from storyline.tasks import Classifier, LanguageModel, Tagger, WordVectors, load
+from storyline.tasks import Classifier, LanguageModel, Summarizer, Tagger, Translator, WordVectors, load
 from storyline.training import TrainingError
 
 gensim = pytest.mark.skipif(
@@ -57,6 +57,8 @@ def test_one_thread_and_one_seed_give_the_same_bits(tmp_path: Path) -> None:
     # A file is one text.
     path = tmp_path / "pets.txt"
     path.write_text("\n".join(texts), encoding="utf-8")
+    with pytest.raises(ValueError, match="would be read as a text, and is a file; give Path"):
+        WordVectors().fit(str(path))
     of_file, of_text = (WordVectors(**DRAWN).fit(X) for X in (path, "\n".join(texts)))
     np.testing.assert_array_equal(of_file.vectors_, of_text.vectors_)
 
@@ -308,3 +310,61 @@ def test_series_and_unlabelled_texts_go_without() -> None:
         small("classify").fit([np.zeros((3, 1))] * 4, [0, 1] * 2, vectors=drawn_vectors())
     with pytest.raises(ValueError, match="unlabelled texts teach word vectors, and vectors were given"):
         small("classify").fit(TEXTS, ["r", "l"] * 8, vectors=drawn_vectors(), unlabelled=TEXTS)
+
+
+PAIRS = ["the road goes on", "a house and the road"] * 20, ["right left", "left right past"] * 20
+QUICK_PAIRS: dict[str, Any] = {
+    "hidden_size": 16,
+    "epochs": 2,
+    "threads": 1,
+    "validation_fraction": 0.0,
+    "level": "word",
+    "learning_rate": 0.05,
+    "batch_tokens": 100,
+}
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_a_translator_starts_from_them_on_either_side(freeze: bool, tmp_path: Path) -> None:
+    vectors, other = drawn_vectors(), drawn_vectors("left right up down")
+    model = Translator(**QUICK_PAIRS, freeze_vectors=freeze)
+    model.fit(*PAIRS, vectors=vectors, target_vectors=other)
+    assert (model.training_summary_["given_vectors"], model.training_summary_["target_given_vectors"]) == (
+        7,
+        2,
+    )
+    for given, embedding, encoder, words in (
+        (
+            vectors,
+            model.network_.source,
+            model.encoder_.source,
+            ["the", "road", "goes", "on", "a", "house", "and"],
+        ),
+        (other, model.network_.target, model.encoder_.target, ["left", "right"]),
+    ):
+        wanted = np.stack([given[word] for word in words])
+        rows = [encoder.vocabulary.index[word] for word in words]
+        found = embedding.weight[rows].detach().numpy() * wanted.std() * 6**0.5
+        assert np.allclose(found, wanted, rtol=1e-5) == freeze
+    model.save_pretrained(tmp_path)
+    assert load(tmp_path).predict_best(PAIRS[0][:2]) == model.predict_best(PAIRS[0][:2])
+
+
+def test_a_shared_vocabulary_starts_from_one_set() -> None:
+    model = Summarizer(**QUICK_PAIRS | {"level": "subword", "learning_rate": 1e-12})
+    model.fit(*PAIRS, vectors=drawn_vectors())
+    row = model.encoder_.source.names().index(" road")
+    given = model.network_.target.weight[row].detach().numpy()
+    np.testing.assert_allclose(given / np.linalg.norm(given), unit_of("road"), rtol=1e-5)
+    assert model.network_.source is model.network_.target
+    with pytest.raises(ValueError, match="one embedding, and target_vectors were given; give vectors alone"):
+        Summarizer(**QUICK_PAIRS | {"level": "subword"}).fit(*PAIRS, target_vectors=drawn_vectors())
+    with pytest.raises(ValueError, match="have 5 numbers, and embedding_size is 6"):
+        Translator(**QUICK_PAIRS).fit(*PAIRS, vectors=drawn_vectors(), target_vectors=drawn_vectors(size=5))
+    with pytest.raises(ValueError, match="freeze_vectors=True keeps"):
+        Translator(**QUICK_PAIRS, freeze_vectors=True).fit(*PAIRS)
+
+
+def unit_of(word: str) -> np.ndarray:
+    vector = drawn_vectors()[word]
+    return vector / np.linalg.norm(vector)

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from storyline import __version__
-from storyline.cli import bench, capabilities, demo, evaluate, generate, memory, predict, train, train_texts
+from storyline.cli import (
+    bench,
+    capabilities,
+    chat,
+    demo,
+    evaluate,
+    generate,
+    memory,
+    predict,
+    train,
+    train_texts,
+)
 
 app = typer.Typer(
     name="storyline",
@@ -25,6 +36,7 @@ train.app.command("chat")(train_texts.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("generate")(generate.generate)
+app.command("chat")(chat.chat)
 app.command("memory")(memory.memory)
 app.add_typer(bench.app, name="bench")
 app.command("demo")(demo.demo)

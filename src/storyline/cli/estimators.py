@@ -70,10 +70,11 @@ def read_training(run: Run) -> tuple[Examples, dict[str, Any]]:
         # A plain text has one column, whatever that of the training file is called.
         columns = run.columns | ({"text": "text"} if is_plain(source) else {})
         extra["unlabelled"] = read_examples(replace(run, columns=columns), source, targets=False).inputs
-    if "vectors" in run.files:
-        from storyline.tasks import WordVectors
+    for name in ("vectors", "target_vectors"):
+        if name in run.files:
+            from storyline.tasks import WordVectors
 
-        extra["vectors"] = WordVectors.load(run.files["vectors"])
+            extra[name] = WordVectors.load(run.files[name])
     return examples, extra
 
 

@@ -24,6 +24,12 @@ from storyline.cli.evaluate import (
 from storyline.cli.failures import reported
 from storyline.cli.output import refuse_place
 
+# What is measured of a model of pairs, by the side.
+BESIDE = {
+    "source": "Of the source, from its end; the target so far stays as it is.",
+    "target": "Of the target so far, back from the token that is asked for; the source stays as it is.",
+}
+
 
 @reported
 def memory(
@@ -41,6 +47,13 @@ def memory(
     answer: Answer = None,
     turns: Turns = None,
     separator: Separator = None,
+    side: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a model of pairs, in which text lags are counted: source or target.",
+            show_default="source",
+        ),
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Measure how far back a trained model remembers, and how much of it it uses."""
@@ -48,6 +61,7 @@ def memory(
 
     from storyline.artifact import write_whole
     from storyline.cli.estimators import known_labels, read_examples
+    from storyline.cli.options import PAIRS
     from storyline.cli.summary import print_unknown
     from storyline.memory import MeasureError, measure
     from storyline.tasks.estimator import measuring
@@ -69,28 +83,35 @@ def memory(
         turns=turns,
         separator=separator,
     )
+    if side is not None and run.task not in PAIRS:
+        raise ValueError(
+            f"{model} reads no pairs of texts, and --side says which of them is measured; leave it out"
+        )
     named = label is not None or target is not None or answer is not None
     examples = read_examples(run, file, targets=True if named else None, known=known_labels(estimator))
     with console.status("measuring how far back the model remembers"), measuring(estimator.threads):
-        probe = estimator.memory_probe(*examples.arguments())
+        probe = estimator.memory_probe(*examples.arguments(), **({} if side is None else {"side": side}))
         try:
             report = measure(probe)
         except MeasureError as problem:
             raise ValueError(f"{file}: {problem}") from None
+    if run.task in PAIRS:
+        console.print(BESIDE[side or "source"], highlight=False)
     console.print(report.table(), highlight=False, soft_wrap=True)
     if out is not None:
         page = report.to_html(
-            title=f"Memory of {model.resolve().name} on {Path(file).name}", footer=footer(model, file)
+            title=f"Memory of {model.resolve().name} on {Path(file).name}", footer=footer(model, file, side)
         )
         write_whole(out, page)
         console.print(f"pictures in {out}", highlight=False)
     print_unknown(Console(stderr=True), estimator)
 
 
-def footer(model: Path, file: str) -> str:
+def footer(model: Path, file: str, side: str | None = None) -> str:
     """How the numbers of a page were made."""
     import torch
 
     from storyline import __version__
 
-    return f"storyline {__version__}, torch {torch.__version__}: storyline memory {model} {file}; seed 0."
+    asked = f"{model} {file}" + ("" if side is None else f" --side {side}")
+    return f"storyline {__version__}, torch {torch.__version__}: storyline memory {asked}; seed 0."

@@ -24,8 +24,8 @@ FILES = {
     "classify": ("validation", "unlabelled", "vectors"),
     "language": ("validation", "vectors"),
     "tag": ("validation", "vectors"),
-    "translate": ("validation", "validation_target"),
-    "summarise": ("validation", "validation_target"),
+    "translate": ("validation", "validation_target", "vectors", "target_vectors"),
+    "summarise": ("validation", "validation_target", "vectors", "target_vectors"),
     "answer": ("validation",),
     "chat": ("validation",),
 }

@@ -17,28 +17,30 @@ if TYPE_CHECKING:
     import polars
 
 
-def refuse_place(out: Path) -> None:
-    """Refuse, before work is spent on it, an `--out` that no file can be written to."""
+def refuse_place(out: Path, option: str = "--out") -> None:
+    """Refuse, before work is spent on it, an `--out` (or another option) that no file can be written to."""
     if out.is_dir():
-        fail(f"--out {out} is a folder; name a file in it, such as {out / 'answers'}{out.suffix or '.csv'}")
+        fail(
+            f"{option} {out} is a folder; name a file in it, such as {out / 'answers'}{out.suffix or '.csv'}"
+        )
     folder = out.parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        fail(f"--out {out} lies in {folder}, which is a file; name a place in a folder")
-    with writing(out), tempfile.TemporaryFile(dir=folder):
+        fail(f"{option} {out} lies in {folder}, which is a file; name a place in a folder")
+    with writing(out, option), tempfile.TemporaryFile(dir=folder):
         pass
 
 
 @contextmanager
-def writing(out: Path) -> Iterator[None]:
+def writing(out: Path, option: str = "--out") -> Iterator[None]:
     """Say what the operating system refuses under the name that the user gave."""
     try:
         yield
     except OSError as problem:
         reason = problem.strerror or str(problem)
         fail(
-            f"--out {out} cannot be written ({reason}); make room or change the permissions, or name another"
+            f"{option} {out} cannot be written ({reason}); make room or change the permissions, or name another"
         )
 
 

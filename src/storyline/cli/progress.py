@@ -72,4 +72,6 @@ class TrainingProgress:
             if not self._live:
                 self._console.print(f"{self._title}: step {event.step}  {score}", highlight=False)
         elif isinstance(event, WarningEvent):
-            self._console.print(f"note: {event.message}", style="yellow", highlight=False)
+            self._console.print(
+                f"note: {event.message}", style="yellow", markup=False, highlight=False, soft_wrap=True
+            )

@@ -61,8 +61,9 @@ def carry_out(run: Run, out: Path, *, resume: bool, overwrite: bool) -> None:
         remove_checkpoints(out)
     print_constant(console, estimator, examples.channel_names)
     print_dropped(console, estimator, examples)
-    if "vectors" in extra:
-        print_duplicates(console, extra["vectors"], run.files["vectors"])
+    for name in ("vectors", "target_vectors"):
+        if name in extra:
+            print_duplicates(console, extra[name], run.files[name])
     print_training(console, estimator, run, out)
 
 

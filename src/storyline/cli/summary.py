@@ -27,6 +27,11 @@ def print_metrics(console: Console, title: str, metrics: Mapping[str, Any]) -> N
     console.print(table)
 
 
+def print_note(console: Console, text: str) -> None:
+    """Something the user should know, as it stands: a path may hold what looks like markup."""
+    console.print(f"note: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def print_unknown(console: Console, estimator: Any) -> None:
     """Of what the estimator last read, unknown words became <unk>; nothing silent."""
     unknown, total = estimator.unknown_
@@ -47,23 +52,19 @@ def print_constant(console: Console, estimator: Any, names: Sequence[str]) -> No
         return
     for name, constant, value in zip(names, scaler.constant, scaler.mean, strict=True):
         if constant:
-            console.print(
-                f"note: the channel {name!r} is {value:.10g} at every step of the training part, so nothing was "
+            print_note(
+                console,
+                f"the channel {name!r} is {value:.10g} at every step of the training part, so nothing was "
                 "learned from it",
-                style="yellow",
-                highlight=False,
-                soft_wrap=True,
             )
 
 
 def print_duplicates(console: Console, vectors: Any, source: str) -> None:
     """Lines of a file of word vectors that were not used, because their word had come before."""
     if vectors.duplicates_:
-        console.print(
-            f"note: {vectors.duplicates_:,} lines of {source} hold a word that an earlier line holds; the first counts",
-            style="yellow",
-            highlight=False,
-            soft_wrap=True,
+        print_note(
+            console,
+            f"{vectors.duplicates_:,} lines of {source} hold a word that an earlier line holds; the first counts",
         )
 
 
@@ -74,24 +75,24 @@ def print_dropped(console: Console, estimator: Any, examples: Examples) -> None:
         for name, why in (("empty", "have an empty side"), ("longer", "have a side longer than `longest`")):
             if dropped.get(name):
                 pairs = f"{dropped[name]:,} of {len(examples.inputs):,} pairs"
-                _note(console, f"{pairs} {why}, and were left out of the training")
+                print_note(console, f"{pairs} {why}, and were left out of the training")
     elif dropped and examples.table is not None:
         first = "; ".join(examples.table.where(row) for row in dropped[:5])
         more = f", and {len(dropped) - 5:,} more" if len(dropped) > 5 else ""
-        _note(
+        print_note(
             console,
             f"left out of the training, because the answer does not stand in its context: {first}{more}",
         )
 
 
-def _note(console: Console, text: str) -> None:
-    console.print(f"note: {text}", style="yellow", highlight=False, soft_wrap=True)
-
-
 def print_training(console: Console, estimator: Any, run: Run, out: Path) -> None:
     """The end of a training: what was reached, where it lies, what to try next."""
+    from storyline.data.read import suffix_of
+
     print_metrics(console, f"trained {run.task}", estimator.training_summary_)
     console.print(f"saved to {out}", highlight=False)
+    kind = ".txt" if "train_target" in run.files else suffix_of(run.files["train"])
+    pairs = f"test{kind}" if "train_target" not in run.files else "test_sources.txt test_targets.txt"
     following = {
         "classify": (
             f"storyline evaluate {out} test.csv",
@@ -106,18 +107,18 @@ def print_training(console: Console, estimator: Any, run: Run, out: Path) -> Non
             f"storyline evaluate {out} other.txt",
         ),
         "translate": (
-            f"storyline evaluate {out} test.csv",
-            f"storyline predict {out} new.csv --out translations.csv",
+            f"storyline evaluate {out} {pairs}",
+            f"storyline predict {out} new{kind} --out translations{kind}",
         ),
         "summarise": (
-            f"storyline evaluate {out} test.jsonl",
-            f"storyline predict {out} new.jsonl --out summaries.jsonl",
+            f"storyline evaluate {out} {pairs}",
+            f"storyline predict {out} new{kind} --out summaries{kind}",
         ),
         "answer": (
-            f"storyline evaluate {out} test.jsonl",
-            f"storyline predict {out} new.jsonl --out answers.jsonl",
+            f"storyline evaluate {out} test{kind}",
+            f"storyline predict {out} new{kind} --out answers{kind}",
         ),
-        "chat": (f"storyline chat {out}", f"storyline evaluate {out} test.jsonl"),
+        "chat": (f"storyline chat {out}", f"storyline evaluate {out} test{kind}"),
     }[run.task]
     for command in (*following, f"storyline memory {out} {run.files['train']} --out report.html"):
         console.print(f"  {command}", highlight=False, soft_wrap=True)

@@ -22,6 +22,7 @@ from storyline.cli.train import (
     Separator,
     Threads,
     Validation,
+    Vectors,
     begin,
 )
 
@@ -38,6 +39,9 @@ Target = Annotated[str | None, typer.Option(help="Column of the target.", show_d
 ValidationTarget = Annotated[
     str | None,
     typer.Option("--validation-target", help="The targets of --validation, if that is plain text."),
+]
+TargetVectors = Annotated[
+    str | None, typer.Option("--target-vectors", help="Word vectors of the targets, likewise.")
 ]
 Attention = Annotated[
     str | None,
@@ -60,6 +64,8 @@ def translate(
     separator: Separator = None,
     validation: Validation = None,
     validation_target: ValidationTarget = None,
+    vectors: Vectors = None,
+    target_vectors: TargetVectors = None,
     level: Level = None,
     core: AnyCore = None,
     attention: Attention = None,
@@ -87,6 +93,8 @@ def summarise(
     separator: Separator = None,
     validation: Validation = None,
     validation_target: ValidationTarget = None,
+    vectors: Vectors = None,
+    target_vectors: TargetVectors = None,
     level: Level = None,
     core: AnyCore = None,
     attention: Attention = None,

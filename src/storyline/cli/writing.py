@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from storyline.cli.options import PAIRS
+from storyline.cli.summary import print_note
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,18 +25,21 @@ def decoding(run: Run, **given: float | None) -> dict[str, float]:
             f"--{option} steers the search of a model that translates or summarises, and this is a {run.task} model; "
             "leave it out"
         )
+    if wanted.get("beam", 1) < 1:
+        raise ValueError(f"--beam is {wanted['beam']}; it must be at least 1")
     return wanted
 
 
 def print_read(console: Console, estimator: Any) -> None:
-    """Of what was last read: how many texts were empty, and how many longer than any in training."""
+    """Of what was last read: how many texts were empty, how many longer than any in training, or cut."""
     for count, what in (
         (estimator.empty_, "empty, and so is what is written for them"),
-        (estimator.longer_, "longer than any in training; they were read whole"),
+        (estimator.longer_, "longer than any in training, and read whole all the same"),
+        (getattr(estimator, "cut_", 0), "longer than source_limit; only their beginnings were read"),
     ):
         if count:
             texts = "1 text is" if count == 1 else f"{count:,} texts are"
-            console.print(f"note: {texts} {what}", style="yellow", highlight=False, soft_wrap=True)
+            print_note(console, f"{texts} {what}")
 
 
 def one_a_line(texts: Sequence[str], console: Console) -> bytes:
@@ -43,11 +47,8 @@ def one_a_line(texts: Sequence[str], console: Console) -> bytes:
     lines = [re.sub(r"[\r\n]+", " ", text) for text in texts]
     broken = sum(line != text for line, text in zip(lines, texts, strict=True))
     if broken:
-        console.print(
-            f"note: {broken:,} outputs have line breaks, which are blanks in the file; a .csv keeps them",
-            style="yellow",
-            highlight=False,
-            soft_wrap=True,
+        print_note(
+            console, f"{broken:,} outputs have line breaks, which are blanks in the file; a .csv keeps them"
         )
     return "".join(f"{line}\n" for line in lines).encode()
 
@@ -73,5 +74,5 @@ def written_scores(
             return translation_scores(outputs, references)
         return dict(summary_scores(outputs, references))
     except ImportError as missing:
-        console.print(f"note: not measured: {missing}", style="yellow", highlight=False, soft_wrap=True)
+        print_note(console, f"not measured: {missing}")
         return {}

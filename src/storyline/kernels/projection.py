@@ -77,7 +77,8 @@ class Projection:
         if x.dim() != 2 or not 0 <= barred[0] <= barred[-1] < self.columns or count < 1:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}, end and forbidden columns reach from {barred[0]} to {barred[-1]}, "
-                f"count is {count}; x must be (rows, {self.depth}), columns from 0 to {self.columns - 1}, count 1 or more"
+                f"count is {count}; x must be (rows, {self.depth}), columns from 0 to {self.columns - 1}, and count 1 "
+                "or more"
             )
         count = min(count, self.columns)
         best, ending = x.new_empty(len(x), count), x.new_empty(len(x))

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from storyline.cells import State as CellState
 from storyline.kernels import PackedStep, Projection, why_no_projection, why_not_cpu
 from storyline.layers.head import LinearHead, TiedHead
+from storyline.layers.packed_decoder import PackedRecurrentDecoder, can_be_packed
 from storyline.layers.recurrent import Recurrent
+from storyline.layers.recurrent_core import RecurrentCore
+from storyline.layers.recurrent_decoder import RecurrentDecoder
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -66,27 +69,42 @@ def _packed(module: Any, done: dict[int, nn.Module]) -> Any:
             name: None if child is None else _packed(child, done) for name, child in module._modules.items()
         }
         replacement.__dict__["_modules"] = children
+    if isinstance(module, RecurrentDecoder):
+        replacement = _packed_decoder(module, replacement)
     done[id(module)] = replacement
     return replacement
 
 
 def _replacement(module: nn.Module) -> nn.Module | None:
     """What stands for a part; None: itself, with its parts replaced."""
+    if isinstance(module, PackedHead | PackedLinear | PackedRecurrent | PackedRecurrentDecoder):
+        return module
     if isinstance(module, LinearHead | TiedHead):
         weight = module.linear.weight if isinstance(module, LinearHead) else module.weight
         return PackedHead(module) if why_no_projection(weight) is None else None
     if type(module) is nn.Linear:
         return PackedLinear(module) if why_no_projection(module.weight) is None else None
     if isinstance(module, Recurrent):
-        weight = module.weight_ih_l0
-        fits = (
-            module.backend in ("auto", "cpu")
-            and not module.bidirectional
-            and not module.rates.active(training=False)
-            and why_not_cpu(module.cell, weight.device, weight.dtype) is None
-        )
-        return PackedRecurrent(module) if fits else module
+        return PackedRecurrent(module) if _fits(module) else module
     return None
+
+
+def _fits(layer: Recurrent) -> bool:
+    weight = layer.weight_ih_l0
+    return (
+        layer.backend in ("auto", "cpu")
+        and not layer.bidirectional
+        and not layer.rates.active(training=False)
+        and why_not_cpu(layer.cell, weight.device, weight.dtype) is None
+    )
+
+
+def _packed_decoder(decoder: RecurrentDecoder, parts_packed: Any) -> nn.Module:
+    layers = [core.layer for core in decoder.cores if isinstance(core, RecurrentCore)]
+    if decoder.combine is None or not can_be_packed(decoder) or not all(map(_fits, layers)):
+        same: nn.Module = parts_packed
+        return same
+    return PackedRecurrentDecoder(parts_packed, layers, decoder.combine)
 
 
 @final

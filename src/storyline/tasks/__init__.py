@@ -8,6 +8,7 @@ from storyline.tasks.chatbot import Chatbot
 from storyline.tasks.classifier import Classifier
 from storyline.tasks.estimator import StrPath
 from storyline.tasks.language import LanguageModel
+from storyline.tasks.summarizer import Summarizer
 from storyline.tasks.tagger import Tagger
 from storyline.tasks.translator import Translator
 from storyline.tasks.word_vectors import WordVectors
@@ -17,15 +18,16 @@ __all__ = [
     "Chatbot",
     "Classifier",
     "LanguageModel",
+    "Summarizer",
     "Tagger",
     "Translator",
     "WordVectors",
     "load",
 ]
 
-Estimator = Answerer | Chatbot | Classifier | LanguageModel | Tagger | Translator
+Estimator = Answerer | Chatbot | Classifier | LanguageModel | Summarizer | Tagger | Translator
 _TASKS: dict[str, type[Estimator]] = {
-    kind.task: kind for kind in (Answerer, Chatbot, Classifier, LanguageModel, Tagger, Translator)
+    kind.task: kind for kind in (Answerer, Chatbot, Classifier, LanguageModel, Summarizer, Tagger, Translator)
 }
 
 

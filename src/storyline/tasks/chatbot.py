@@ -45,6 +45,8 @@ class Chatbot(SequenceEstimator[NextToken]):
     hidden_size          units of each layer
     num_layers           layers of the stack
     num_heads            of a Transformer's attention
+    window               how many tokens each layer of a Transformer sees, and keeps between turns; "auto": `longest`;
+                         None: all, and a conversation's state grows
     remember             as in Classifier; "auto": the length of a dialogue, the 95th percentile
     lowercase            the text is lowered first
     min_count            a pair of byte-pairs is merged where it comes as often, or more
@@ -82,6 +84,7 @@ class Chatbot(SequenceEstimator[NextToken]):
         hidden_size: int = 384,
         num_layers: int = 1,
         num_heads: int = 4,
+        window: int | Literal["auto"] | None = "auto",
         remember: int | Literal["auto"] | None = "auto",
         lowercase: bool = False,
         min_count: int = 2,

@@ -20,6 +20,7 @@ class ChatbotSettings(ModelSettings):
 
     core: Literal["lstm", "gru", "rnn", "transformer"]  # type: ignore[assignment]
     num_heads: PositiveInt
+    window: PositiveInt | Auto | None
     embedding_size: PositiveInt | Auto
     softmax: Literal["full", "sampled", "auto"]
     candidates: PositiveInt
@@ -32,6 +33,8 @@ class ChatbotSettings(ModelSettings):
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
         if self.core != "transformer":
+            if self.window not in ("auto", None):
+                raise ValueError(f"window is for core='transformer', and core is {self.core!r}; leave it out")
             return self
         if self.hidden_size % self.num_heads:
             raise ValueError(
@@ -51,6 +54,8 @@ def resolve_chatbot(
 ) -> ChatbotSettings:
     """The settings with every "auto" replaced, as the docstring of Chatbot says."""
     update: dict[str, Any] = {"remember": remember}
+    if settings.window == "auto":
+        update["window"] = settings.longest if settings.core == "transformer" else None
     if settings.embedding_size == "auto":
         update["embedding_size"] = settings.hidden_size
     if settings.softmax == "auto":

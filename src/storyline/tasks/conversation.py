@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from storyline.data import TextEncoder
+from storyline.search import Beam, Limits, Sampling, beam_search
 from storyline.tasks.conversation_state import ConversationState
 from storyline.tasks.dialogues import check_turn, written
 from storyline.tasks.estimator import StrPath, measuring
-from storyline.tasks.generation import Sampling, check_count, drawing
+from storyline.tasks.generation import check_count, drawing
 from storyline.tasks.language_network import Carry, NextToken
+from storyline.tasks.reply_scorer import ReplyScorer, rows_of
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,17 @@ class Conversation:
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
+        beam: int | None = None,
         longest: int = 100,
     ) -> str:
-        """What the model says to `turn`, drawn token by token until it ends its turn.
+        """What the model says to `turn`, drawn token by token until it ends its turn, or the likeliest that is found.
 
         Only the turn and the reply are read, whatever was said before. Where an exception interrupts it, the
         conversation stands where it stood.
 
         temperature, top_k, top_p  as in LanguageModel.generate; temperature 0 takes the likeliest token always
+        beam                       nothing is drawn: the likeliest reply that a search finds that follows so many
+                                   (`search.Beam`, its length penalty included)
         longest                    tokens that a reply may have; it is ended there, and `last.cut` says so
 
         Raises ValueError for a turn that is empty, and for a setting out of range.
@@ -81,11 +86,19 @@ class Conversation:
         turn = check_turn(turn, "turn")
         longest = check_count(longest, "longest", 1)
         sampling, generator = Sampling(temperature, top_k, top_p), torch.Generator()
+        if beam is not None and sampling != Sampling():
+            raise ValueError(
+                "beam draws nothing, so temperature, top_k and top_p say nothing; leave them out, or beam"
+            )
+        search = None if beam is None else Beam(beam)
         generator.set_state(self.state.generator)
         heard = self._encoder.encode(written(turn)).tolist()
         with measuring(self._threads):
             carry = self._read(heard, self.state.carry)
-            said, carry, cut = self._drawn(carry, sampling, generator, longest)
+            if search is not None:
+                said, carry, cut = self._found(carry, search, longest)
+            else:
+                said, carry, cut = self._drawn(carry, sampling, generator, longest)
         read = len(heard) + len(said) + 2
         state = self.state
         self.state = ConversationState(carry, generator.get_state(), state.turns + 2, state.tokens + read)
@@ -117,7 +130,16 @@ class Conversation:
             return said, self._step(self._end, carry)[1], True
         return said, self._step(self._end, carry)[1], False
 
+    def _found(self, carry: Carry, beam: Beam, longest: int) -> tuple[list[int], Carry, bool]:
+        """As `_drawn`: the likeliest reply that a search finds."""
+        never = (self._encoder.pad_id, self._encoder.unknown_id)
+        limits = Limits(torch.tensor([self._end]), self._end, longest, minimum=1, forbidden=never)
+        (reply,) = beam_search(ReplyScorer(self._network), rows_of(carry), beam, limits).best
+        said = reply.tokens.tolist()
+        return said, self._read([self._end, *said, self._end], carry), not reply.ended
+
     def _read(self, ids: list[int], carry: Mapping[str, Tensor]) -> Carry:
+        after: Carry
         _, after = self._network(torch.tensor([ids]), dict(carry))
         return after
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from storyline.layers import (
     TiedHead,
     TokenEmbedding,
 )
+from storyline.layers.transformer import Transformer
 from storyline.tasks.estimator import recurrent
 from storyline.tasks.settings import LanguageModelSettings
 from storyline.tasks.starting_vectors import StartingVectors, embedding_arguments
@@ -41,13 +42,14 @@ class NextToken(nn.Module):
     dropout   of the embedded tokens, the same channels at all steps of a chunk
     shortcut  the head reads the embedded token beside the state
 
-    The state goes in and out as a dict of h and c (layers, batch, size), so that one text may be read in chunks.
+    The state goes in and out as a dict of h and c (layers, batch, size), so that one text may be read in chunks; that
+    of a Transformer as one of its parts. The batch is the second axis of all of them.
     """
 
     def __init__(
         self,
         embedding: TokenEmbedding,
-        layer: LSTM | GRU | RNN,
+        layer: LSTM | GRU | RNN | Transformer,
         head: LinearHead | TiedHead | AdaptiveHead,
         *,
         dropout: float = 0.0,
@@ -81,13 +83,20 @@ class NextToken(nn.Module):
     def for_head(self, output: Tensor, embedded: Tensor) -> Tensor:
         return torch.cat([output, embedded], dim=-1) if self.shortcut else output
 
-    def _state(self, carry: Carry | None) -> Tensor | tuple[Tensor, ...] | None:
+    def _state(self, carry: Carry | None) -> Any:
         if carry is None:
             return None
-        return (carry["h"], carry["c"]) if "c" in carry else carry["h"]
+        state = tuple([carry[name] for name in self._state_names()])
+        return state if len(state) > 1 else state[0]
 
     def _carry(self, state: Tensor | tuple[Tensor, ...]) -> Carry:
-        return {"h": state} if isinstance(state, Tensor) else {"h": state[0], "c": state[1]}
+        parts = (state,) if isinstance(state, Tensor) else state
+        return dict(zip(self._state_names(), parts, strict=True))
+
+    def _state_names(self) -> tuple[str, ...]:
+        if isinstance(self.layer, Transformer):
+            return ("read", *[f"cache_{number}" for number in range(self.layer.num_layers)])
+        return self.layer.cell.states
 
 
 def new_language_network(

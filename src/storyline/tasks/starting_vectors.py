@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from storyline.data import TextEncoder, Vocabulary
+from storyline.data import PairEncoder, TextEncoder, Vocabulary
 from storyline.tasks.word_vectors import WordVectors, check_vectors
 
 # So many of the words that the training text lacks join the vocabulary of a model that only reads.
@@ -30,11 +30,53 @@ class StartingVectors:
     given: NDArray[np.bool_] | None = None
     share: float = 0.0
 
+    def with_spread(self) -> StartingVectors:
+        """All multiplied by one number, so that the entries of the given ones have variance 1 / embedding_size."""
+        assert self.given is not None
+        factor = self.vectors.shape[1] ** -0.5 / float(self.vectors[self.given].std())
+        return replace(self, vectors=self.vectors * np.float32(factor))
+
     def summary(self) -> dict[str, Any]:
         """What a training says of the given ones; nothing where there are none."""
         if self.given is None:
             return {}
         return {"given_vectors": int(self.given.sum()), "given_vectors_share": round(self.share, 4)}
+
+
+@dataclass(frozen=True, eq=False)
+class PairStart:
+    """The first vectors of both embeddings, None: drawn; where the sides share one, `source` is of both."""
+
+    source: StartingVectors | None = None
+    target: StartingVectors | None = None
+
+    @classmethod
+    def of(
+        cls,
+        vectors: WordVectors | None,
+        target_vectors: WordVectors | None,
+        encoder: PairEncoder,
+        seed: int,
+    ) -> PairStart:
+        """Of the vectors given for either side, each scaled as a whole to the spread of vectors that are drawn.
+
+        What is read of them is multiplied again by the network, and a tied head wants them small.
+        """
+        source, target = (
+            None if given is None else encoder_vectors(given, side, seed).with_spread()
+            for given, side in ((vectors, encoder.source), (target_vectors, encoder.target))
+        )
+        return cls(source, target)
+
+    def summary(self) -> dict[str, Any]:
+        """What a training says of them; nothing where there are none."""
+        sides = (("", self.source), ("target_", self.target))
+        return {
+            f"{side}{name}": value
+            for side, start in sides
+            if start is not None
+            for name, value in start.summary().items()
+        }
 
 
 def embedding_size(setting: int | str, vectors: WordVectors | None, otherwise: int | str) -> int | str:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
 from storyline.data import PairEncoder, TokenPairs, copy_unknown, filled_pairs, split_validation
+from storyline.layers import MemoryProbe
 from storyline.search import Beam, Hypothesis
 from storyline.tasks.alignment import Alignment
 from storyline.tasks.estimator import (
@@ -23,10 +24,19 @@ from storyline.tasks.estimator import (
     steps_to_remember,
 )
 from storyline.tasks.inputs import check_list, check_pair, refuse_surrogates
+from storyline.tasks.probe import UNITS
 from storyline.tasks.settings import check_settings
+from storyline.tasks.starting_vectors import (
+    PairStart,
+    embedding_size,
+    refuse_frozen_noise,
+    vector_identity,
+)
 from storyline.tasks.text_to_text_network import SourceToTarget, new_text_to_text_network
+from storyline.tasks.text_to_text_probe import Side, probe_text_to_text
 from storyline.tasks.text_to_text_program import PairProgram, read_pairs
 from storyline.tasks.text_to_text_settings import AttentionName, TextToTextSettings
+from storyline.tasks.word_vectors import WordVectors
 from storyline.tasks.writing import Lengths, write
 
 # Size of a vocabulary of byte-pairs.
@@ -41,7 +51,8 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
     encoder_    from texts to ids, of either side
     lengths_    how long sources and targets were in training, from which follows how long an output may become
     dropped_    how many training pairs were left out because a side was empty or longer than `longest`
-    empty_, longer_  of the texts last read: how many were empty, and longer than any in training
+    empty_, longer_, cut_  of the texts last read: how many were empty, longer than any in training, and of how many
+                only the first `source_limit` tokens were read
     """
 
     settings_type = TextToTextSettings
@@ -51,6 +62,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
     dropped_: dict[str, int]
     empty_: int
     longer_: int
+    cut_: int
 
     def fit(
         self,
@@ -58,6 +70,8 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         y: Sequence[str],
         *,
         validation: tuple[Sequence[str], Sequence[str]] | None = None,
+        vectors: WordVectors | None = None,
+        target_vectors: WordVectors | None = None,
         folder: StrPath | None = None,
         resume: bool = False,
         events: Listeners = (),
@@ -67,11 +81,16 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         A pair with an empty side teaches nothing and is left out; `dropped_` counts them.
 
         validation  (X, y) to choose the best weights by; None: `validation_fraction` of the pairs
+        vectors     word vectors from which the embedding of the sources starts, with a shared vocabulary that of both
+                    sides; target_vectors: that of the targets. Words have theirs, and of byte-pairs those that begin a
+                    word and are one. training_summary_ counts them
         folder, resume, events: as in Classifier.fit
 
         Raises ValueError for a setting that does not fit, and for as many targets as do not fit the sources.
         """
-        settings = check_settings(TextToTextSettings, self.get_params(deep=False))
+        settings = _sized(
+            check_settings(TextToTextSettings, self.get_params(deep=False)), vectors, target_vectors
+        )
         sources, targets = _checked_pairs(X, y)
         given = None if validation is None else _checked_pairs(*check_pair(validation), name="validation ")
         rows = filled_pairs(sources, targets)
@@ -87,6 +106,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             rows, held_out = rows[kept], rows[out]
         self.encoder_ = _learned([sources[row] for row in rows], [targets[row] for row in rows], settings)
         everything = self._pairs(sources, targets)
+        cut = self.cut_
         training = everything.take(rows).within(settings.longest)
         self.dropped_["longer"] = len(rows) - len(training)
         if not len(training):
@@ -105,11 +125,18 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             remember = steps_to_remember(settings, float(np.percentile(training.source_lengths, 95)))
         self.resolved_ = _resolve(settings, remember, training, patient=bool(len(checked)))
         self.unknown_ = self._unknown(checked)
+        start = PairStart.of(vectors, target_vectors, self.encoder_, settings.seed)
         with reproducible(settings.seed):
             program = PairProgram(
-                self._new_network(), training, checked if len(checked) else None, self.resolved_
+                self._new_network(start), training, checked if len(checked) else None, self.resolved_
             )
-        data = {"X": sources, "y": targets, "validation": given}
+        data = {
+            "X": sources,
+            "y": targets,
+            "validation": given,
+            "vectors": vector_identity(vectors),
+            "target_vectors": vector_identity(target_vectors),
+        }
         self._train(
             program,
             data,
@@ -118,6 +145,8 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             events=events,
             examples=len(training),
             dropped=self.dropped_,
+            **({"cut": cut} if cut else {}),
+            **start.summary(),
             vocabulary=[self.encoder_.source.size, self.encoder_.target.size],
         )
         return self
@@ -230,6 +259,23 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         """Minus the nats a token of `evaluate`: larger is better."""
         return -float(self.evaluate(X, y)["nats"])
 
+    def memory_probe(
+        self, X: Sequence[str], y: Sequence[str], *, side: Side = "source", sample: int = 128, seed: int = 0
+    ) -> MemoryProbe:
+        """The model and at most `sample` pairs, for the instruments of memory; pairs with an empty side are left out.
+
+        side  what a lag counts: "source", its tokens from the end; "target", those before the token that is asked for
+        """
+        check_is_fitted(self)
+        sources, targets = _checked_pairs(X, y)
+        pairs = self._pairs(sources, targets).take(filled_pairs(sources, targets))
+        self.unknown_ = self._unknown(pairs)
+        encoder = self.encoder_.source if side == "source" else self.encoder_.target
+        return probe_text_to_text(
+            self.network_, self._built(), pairs, side=side, names=encoder.names(), unit=UNITS[self.level],
+            sample=sample, seed=seed,
+        )  # fmt: skip
+
     def _written(
         self,
         X: Sequence[str],
@@ -252,7 +298,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             beta=self.coverage_penalty if coverage_penalty is None else coverage_penalty,
             n_best=n,
         )
-        sources = self.encoder_.encode_sources(texts)
+        sources = self._source_ids(texts)
         self.empty_ = sum(not text.strip() for text in texts)
         self.longer_ = sum(len(ids) > self.lengths_.source for ids in sources)
         self.unknown_ = sum(map(self.encoder_.source.unknown, sources)), sum(map(len, sources))
@@ -270,20 +316,34 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         """What was written; of words an unknown one becomes the word of the source that had the most attention."""
         tokens = hypothesis.tokens.tolist()
         if self.level == "word" and hypothesis.attention is not None:
-            return copy_unknown(tokens, hypothesis.attention.numpy(), source, self.encoder_).strip()
+            looked = hypothesis.attention.numpy()[:, :-1]
+            # Nothing of a word was seen that stands behind the limit.
+            unread = max(0, len(self.encoder_.source.encode(source)) - looked.shape[1])
+            looked = np.pad(looked, ((0, 0), (0, unread)))
+            return copy_unknown(tokens, looked, source, self.encoder_).strip()
         return self.encoder_.target.decode(tokens).strip()
 
     def _pairs(self, sources: list[str], targets: list[str]) -> TokenPairs:
-        encoded = self.encoder_.encode_sources(sources), self.encoder_.encode_targets(targets)
+        encoded = self._source_ids(sources), self.encoder_.encode_targets(targets)
         end = self.encoder_.end_id
         return TokenPairs(*encoded, end, end, np.arange(len(sources)))
+
+    def _source_ids(self, texts: list[str]) -> list[np.ndarray]:
+        """The ids of each source with its end; of one of more than `source_limit` tokens, those of its beginning."""
+        sources = self.encoder_.encode_sources(texts)
+        limit: int | None = getattr(self, "source_limit", None)
+        if limit is None:
+            self.cut_ = 0
+            return sources
+        self.cut_ = sum(len(ids) > limit + 1 for ids in sources)
+        return [np.append(ids[:limit], ids[-1]) if len(ids) > limit + 1 else ids for ids in sources]
 
     def _unknown(self, pairs: TokenPairs) -> tuple[int, int]:
         read = [pairs.sources[row] for row in pairs.rows]
         return sum(map(self.encoder_.source.unknown, read)), sum(map(len, read))
 
-    def _new_network(self) -> SourceToTarget:
-        return new_text_to_text_network(self.resolved_, self.encoder_)
+    def _new_network(self, start: PairStart | None = None) -> SourceToTarget:
+        return new_text_to_text_network(self.resolved_, self.encoder_, start)
 
     def _documents(self) -> dict[str, Any]:
         return {"encoder.json": self.encoder_.to_document(), "lengths.json": self.lengths_.to_document()}
@@ -297,10 +357,26 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         self.lengths_ = Lengths(**documents["lengths.json"])
 
 
+def _sized(
+    settings: TextToTextSettings, vectors: WordVectors | None, target_vectors: WordVectors | None
+) -> TextToTextSettings:
+    """The settings with the embedding_size of the vectors given; ValueError where they do not go together."""
+    refuse_frozen_noise(settings.freeze_vectors, vectors or target_vectors)
+    if target_vectors is not None and settings.shared_vocabulary:
+        raise ValueError(
+            "shared_vocabulary=True gives both sides one embedding, and target_vectors were given; give vectors alone"
+        )
+    size: int | str = settings.embedding_size
+    for given in (vectors, target_vectors):
+        size = embedding_size(size, given, size)
+    return settings.model_copy(update={"embedding_size": size})
+
+
 def _learned(sources: list[str], targets: list[str], settings: TextToTextSettings) -> PairEncoder:
     options: dict[str, Any] = {"lowercase": settings.lowercase, "min_count": settings.min_count}
     if settings.level == "subword":
         options |= {"max_size": _SUBWORDS, "min_count": max(2, settings.min_count)}
+        options["leading_blank"] = settings.copying
     if settings.max_vocabulary is not None:
         options["max_size"] = settings.max_vocabulary
     return PairEncoder.learn(sources, targets, settings.level, shared=settings.shared_vocabulary, **options)

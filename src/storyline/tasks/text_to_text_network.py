@@ -16,6 +16,7 @@ from storyline.layers.recurrent_decoder import RecurrentDecoder
 from storyline.layers.recurrent_encoder import RecurrentEncoder
 from storyline.layers.transformer_decoder import TransformerDecoder
 from storyline.layers.transformer_encoder import TransformerEncoder
+from storyline.tasks.starting_vectors import PairStart, StartingVectors, embedding_arguments
 from storyline.tasks.text_to_text_settings import TextToTextSettings
 
 # Under which name a copying model keeps the ids of the source beside the decoder's state.
@@ -120,17 +121,26 @@ class SourceToTarget(nn.Module):
         assert decoded.attention is not None
         source = state.shared[_SOURCE]
         beside = Decoded(
-            *(part.unflatten(0, (len(source), -1)) for part in (decoded.output, decoded.attention))
+            decoded.output.view(len(source), -1, decoded.output.shape[1]),
+            decoded.attention.view(len(source), -1, source.shape[1]),
         )
         scores = self.log_probabilities(beside, tokens.view(len(source), -1), source)
         return scores.flatten(0, 1), decoded.attention, state
 
 
-def new_text_to_text_network(settings: TextToTextSettings, vocabularies: PairEncoder) -> SourceToTarget:
-    """The network that resolved settings ask for, with its initial weights; draws from torch's generator."""
+def new_text_to_text_network(
+    settings: TextToTextSettings, vocabularies: PairEncoder, start: PairStart | None = None
+) -> SourceToTarget:
+    """The network that resolved settings ask for, with its initial weights; draws from torch's generator.
+
+    start  where the vectors of the tokens start, None: at random
+    """
+    start = start or PairStart()
     target = vocabularies.target
-    target_embedding = _embedding(settings, target)
-    source_embedding = target_embedding if vocabularies.shared else _embedding(settings, vocabularies.source)
+    target_embedding = _embedding(settings, target, start.source if vocabularies.shared else start.target)
+    source_embedding = (
+        target_embedding if vocabularies.shared else _embedding(settings, vocabularies.source, start.source)
+    )
     size = target_embedding.weight.shape[1]
     encoder, decoder = (_transformer if settings.core == "transformer" else _recurrent)(settings, size)
     head: LinearHead | TiedHead
@@ -151,7 +161,9 @@ def new_text_to_text_network(settings: TextToTextSettings, vocabularies: PairEnc
     )
 
 
-def _embedding(settings: TextToTextSettings, encoder: TextEncoder) -> TokenEmbedding:
+def _embedding(
+    settings: TextToTextSettings, encoder: TextEncoder, start: StartingVectors | None
+) -> TokenEmbedding:
     assert settings.embedding_size != "auto"
     return TokenEmbedding(
         encoder.size,
@@ -161,6 +173,7 @@ def _embedding(settings: TextToTextSettings, encoder: TextEncoder) -> TokenEmbed
         counts=torch.from_numpy(encoder.counts),
         word_dropout=settings.word_dropout,
         dropout=settings.dropout,
+        **embedding_arguments(start, encoder.size, freeze=settings.freeze_vectors),
     )
 
 

@@ -24,6 +24,7 @@ class TextToTextSettings(ModelSettings):
     num_heads: PositiveInt
     feedforward_size: PositiveInt | Auto
     embedding_size: PositiveInt | Auto
+    freeze_vectors: bool = False
     level: Literal["word", "char", "subword"]
     shared_vocabulary: bool
     tied: bool
@@ -36,6 +37,7 @@ class TextToTextSettings(ModelSettings):
     label_smoothing: Share
     scheduled_sampling: Share
     longest: PositiveInt | None
+    source_limit: PositiveInt | None = None
     beam: PositiveInt
     length_penalty: Annotated[float, Field(ge=0)]
     coverage_penalty: Annotated[float, Field(ge=0)]

@@ -32,7 +32,8 @@ class Translator(TextToText):
     min_count            a word or character seen less often in training is <unk>
     max_vocabulary       at most so many tokens a language; None: all (for subword: 8,000)
     shared_vocabulary    one vocabulary, and one embedding, for both sides
-    embedding_size       of a token's vector; "auto": hidden_size
+    embedding_size       of a token's vector; "auto": that of the vectors that fit is given, else hidden_size
+    freeze_vectors       keep the vectors that fit is given as they are (other tokens' are learned); else they are tuned
     tied                 the head's weight is the target embedding's
     copying              the output may copy tokens of the source (See et al. 2017); for one shared vocabulary
     coverage             weight of the loss that keeps a copying model from repeating itself (there, eq. 13); 0: none
@@ -85,6 +86,7 @@ class Translator(TextToText):
         max_vocabulary: int | None = None,
         shared_vocabulary: bool = False,
         embedding_size: int | Literal["auto"] = "auto",
+        freeze_vectors: bool = False,
         tied: bool = True,
         copying: bool = False,
         coverage: float = 0.0,

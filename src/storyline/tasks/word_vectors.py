@@ -232,6 +232,8 @@ def check_vectors(vectors: Any, name: str = "vectors") -> NDArray[np.float32]:
 def _texts(X: Any) -> list[str]:
     if isinstance(X, Path):
         return [read_text(X)]
+    if isinstance(X, str) and "\n" not in X and len(X) < 256 and Path(X).is_file():
+        raise ValueError(f"X is {X!r}, which would be read as a text, and is a file; give Path({X!r})")
     texts = [X] if isinstance(X, str) else check_list(X, "X", "texts")
     for index, text in enumerate(texts):
         if not isinstance(text, str):

@@ -18,6 +18,7 @@ from storyline.data.source import DataError
 from storyline.data.vocabulary import END, PAD, UNKNOWN
 
 _BYTES = 256
+_OPTIONS = ("lowercase", "min_count", "max_size", "end", "leading_blank")
 
 
 class BytePairEncoder(TextEncoder):
@@ -27,6 +28,8 @@ class BytePairEncoder(TextEncoder):
     min_count: a pair that comes less often is not merged.
     lowercase: fold case before all else (and then the round trip gives the folded text).
     end: id 2 is `<end>`, decoded as nothing; encode never produces it, it is for a model to put between texts.
+    leading_blank: a text that begins with no blank gets one, and decode takes one away: a word then has the same units
+        at the beginning of a text as inside it, so that it can be copied from one to the other.
 
     No text produces `<pad>`, `<unk>` or `<end>`, also not their names: the ids of the tokenizer start after them.
     """
@@ -34,10 +37,17 @@ class BytePairEncoder(TextEncoder):
     level = "subword"
 
     def __init__(
-        self, *, lowercase: bool = False, min_count: int = 2, max_size: int = 8000, end: bool = False
+        self,
+        *,
+        lowercase: bool = False,
+        min_count: int = 2,
+        max_size: int = 8000,
+        end: bool = False,
+        leading_blank: bool = False,
     ) -> None:
         super().__init__(end=end)
         self.lowercase, self.min_count, self.max_size = lowercase, min_count, max_size
+        self.leading_blank = leading_blank
         self._specials = (PAD, UNKNOWN, END) if end else (PAD, UNKNOWN)
         self._tokenizer: Tokenizer | None = None
         self._counts = np.zeros(0, dtype=np.int64)
@@ -64,7 +74,7 @@ class BytePairEncoder(TextEncoder):
             )
         texts = [self._checked(text) for text in texts]
         tokenizer = Tokenizer(BPE())
-        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=self.leading_blank)
         tokenizer.decoder = ByteLevelDecoder()
         trainer = BpeTrainer(
             vocab_size=self.max_size - len(self._specials),
@@ -111,7 +121,8 @@ class BytePairEncoder(TextEncoder):
                 run = []
             if id_ == self.unknown_id:
                 parts.append("\N{REPLACEMENT CHARACTER}")
-        return "".join(parts[:-1])
+        text = "".join(parts[:-1])
+        return text.removeprefix(" ") if self.leading_blank else text
 
     def names(self) -> list[str]:
         tokenizer = self._fitted()
@@ -119,13 +130,13 @@ class BytePairEncoder(TextEncoder):
         return [*self._specials, *(tokenizer.decode([id_], skip_special_tokens=False) for id_ in ids)]
 
     def to_document(self) -> dict[str, Any]:
-        options = {name: getattr(self, name) for name in ("lowercase", "min_count", "max_size", "end")}
+        options = {name: getattr(self, name) for name in _OPTIONS}
         tokenizer = json.loads(self._fitted().to_str())
         return {"level": self.level, **options, "counts": self.counts.tolist(), "tokenizer": tokenizer}
 
     @classmethod
     def _restore(cls, document: Mapping[str, Any]) -> BytePairEncoder:
-        encoder = cls(**{name: document[name] for name in ("lowercase", "min_count", "max_size", "end")})
+        encoder = cls(**{name: document[name] for name in _OPTIONS if name in document})
         encoder._tokenizer = Tokenizer.from_str(json.dumps(document["tokenizer"]))
         encoder._counts = np.array(document["counts"], dtype=np.int64)
         return encoder
