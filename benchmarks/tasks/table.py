@@ -11,9 +11,16 @@ from benchmarks.tasks.sources import data_table
 from storyline.cli.demo import DISTRACTORS
 
 HEAD = (
-    "| data, metric | trivial baseline, same run | must | measured, mean ± spread | aim "
+    "| data, metric | trivial baseline, same run | must | measured, mean ± spread or (95 %) | aim "
     "| threads | s | CPU s | model |\n"
     "|---|---|---|---|---|---|---|---|---|"
+)
+# What the benchmarks of one seed call the ends of their bootstrap interval over the examples.
+INTERVALS = (
+    ("from", "to"),
+    ("lower bound, 95 %", "upper bound, 95 %"),
+    ("F1 low", "F1 high"),
+    ("low", "high"),
 )
 DEMO = ("first_of_31_rnn", "first_of_31_lstm_torch", "first_of_31_lstm_remember")
 
@@ -70,10 +77,25 @@ def _row(benchmark: Benchmark) -> str:
         reached = mean >= must if benchmark.higher_is_better else mean <= must
         short, wanted = "" if reached else ", falls short", f"{sign} {must:.4g}"
     baselines = ", ".join(f"{name} {value:.4g}" for name, value in pairs(row["baselines"]).items())
-    measured = f"**{mean:.4g}** ± {float(row['spread']):.2g}{short}"
+    measured = f"**{mean:.4g}** {_spread(row)}{short}"
     cpu = pairs(row["details"]).get("cpu seconds")
     processor = "" if cpu is None else f"{cpu:.0f}"
+    title = f"{benchmark.title}; {row['metric'].replace('|', ', ')}"
+    aim = "" if benchmark.aim is None else benchmark.aim
+    seconds = f"{float(row['seconds_per_seed']):.0f}"
     return (
-        f"| {benchmark.title}; {row['metric'].replace('|', ', ')} | {baselines} | {wanted} | {measured} "
-        f"| {row['aim']} | {row['threads']} | {float(row['seconds_per_seed']):.0f} | {processor} | {row['model']} |"
+        f"| {title} | {baselines} | {wanted} | {measured} | {aim} | {row['threads']} | {seconds} | {processor} "
+        f"| {row['model']} |"
     )
+
+
+def _spread(row: dict[str, str]) -> str:
+    """Of several seeds half the distance between them; of one the interval over the examples, if there is one."""
+    details = pairs(row["details"])
+    if len(row["seeds"].split()) > 1:
+        return f"± {float(row['spread']):.2g}"
+    for low, high in INTERVALS:
+        if low in details and high in details:
+            return f"({details[low]:.4g} to {details[high]:.4g})"
+    around = next((value for name, value in details.items() if name.endswith("95 % interval ±")), None)
+    return "(one seed)" if around is None else f"(± {around:.2g})"

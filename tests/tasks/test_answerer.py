@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from storyline.tasks import Answerer, load
+from storyline.memory import horizon
+from storyline.tasks import Answerer, WordVectors, load
+from storyline.tasks.estimator import measuring
 from storyline.training import TrainingError
 
 QUICK: dict[str, Any] = {
@@ -74,6 +76,10 @@ def test_writes_answers_word_by_word(writer: Answerer) -> None:
     assert result["n"] == 60
     assert result["unknown"] == 0
     assert writer.resolved_.longest == 3
+    assert (
+        writer.evaluate(contexts, questions, [each.replace(" ", ",") for each in answers])["f1"]
+        == result["f1"]
+    )
 
 
 def test_points_at_words_never_seen(pointer: Answerer) -> None:
@@ -175,6 +181,21 @@ def test_unlabelled_texts_teach_word_vectors() -> None:
         Answerer(**WRITING).fit(contexts, questions, answers, unlabelled=more)
 
 
+def test_given_vectors_are_where_it_starts() -> None:
+    rows = codes(20)
+    given = WordVectors.of(["has", "what", "river"], np.eye(3, 12, dtype=np.float32))
+    settings = POINTING | {"max_steps": 1, "embedding_size": "auto", "freeze_vectors": True}
+    model = Answerer(**settings).fit(*rows, vectors=given)
+    assert model.resolved_.embedding_size == 12
+    found = model.network_.embedding.weight[model.words_.vocabulary.index["river"]]
+    assert found.tolist() == np.eye(3, 12)[2].tolist()
+    assert model.training_summary_["given_vectors"] == 3
+    with pytest.raises(ValueError, match="unlabelled texts teach word vectors, and vectors were given"):
+        Answerer(**settings).fit(*rows, vectors=given, unlabelled=["a b"])
+    with pytest.raises(ValueError, match="freeze_vectors=True keeps the vectors"):
+        Answerer(**settings).fit(*rows)
+
+
 def test_validation_holds_out_whole_contexts() -> None:
     contexts, questions, answers = codes(10)
     several = [each for each in contexts for _ in range(3)], [q for q in questions for _ in range(3)]
@@ -219,3 +240,42 @@ def test_settings_and_blank_questions_are_refused(writer: Answerer, pointer: Ans
             model.predict([""], ["Where?"])
         with pytest.raises(ValueError, match=r"questions\[1\] is an empty text"):
             model.predict(["Mary left.", "John left."], ["Who left?", "\n"])
+
+
+def test_where_it_looked_is_shown(writer: Answerer, pointer: Answerer) -> None:
+    contexts, questions, _ = who_is_where(1, seed=3)
+    looked = writer.attention(contexts[0], questions[0])
+    assert looked.weights.shape == (2, 3)
+    np.testing.assert_allclose(looked.weights.sum(1), 1, rtol=1e-5)
+    # The sentence that names the person asked for is what the hops look at.
+    asked = questions[0].split()[-1].strip("?")
+    assert asked in looked.source[int(looked.weights.mean(0).argmax())]
+    contexts, questions, _ = codes(1, seed=3)
+    found = pointer.attention(contexts[0], questions[0])
+    np.testing.assert_allclose(found.weights.sum(1), 1, rtol=1e-5)
+    (span,) = pointer.point(contexts, questions)
+    first, last = found.weights.argmax(1)
+    assert span.text.startswith(found.source[first])
+    assert span.text.endswith(found.source[last])
+    assert [label.get_text() for label in found.plot().get_yticklabels()] == ["begins", "ends"]
+
+
+@pytest.mark.parametrize("which", ["writer", "pointer"])
+def test_its_memory_can_be_measured(which: str, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(which)
+    rows = who_is_where(40, seed=2) if which == "writer" else codes(40, seed=2)
+    probe = model.memory_probe(*rows, sample=16)
+    lengths = torch.tensor([len(each) for each in probe.inputs])
+    answers = probe.model(torch.nn.utils.rnn.pad_sequence(list(probe.inputs), batch_first=True), lengths)
+    torch.testing.assert_close(answers.exp().sum(-1), torch.ones(answers.shape[:-1]))
+    chosen = [rows[0].index(" ".join(words)) for words in probe.words] if which == "writer" else None
+    if chosen is None:
+        assert (answers.argmax(1) == probe.targets).float().mean() > 0.8
+    else:
+        first = [model.words_.vocabulary.tokens[int(row.argmax())] for row in answers]
+        assert first == [model.predict([rows[0][row]], [rows[1][row]])[0].split()[0] for row in chosen]
+    # Small networks wait for each other's threads more than they compute.
+    with measuring(1):
+        found = horizon(probe.model, probe.inputs, probe.targets, measures=("counterfactual",))
+    assert found.counterfactual is not None
+    assert found.counterfactual.steps >= 1

@@ -142,6 +142,50 @@ def test_a_beam_wider_than_the_vocabulary_is_refused(translator: Translator) -> 
         translator.predict(["1 2"], beam=size + 1)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"attention": "dot"}, "attention='dot' multiplies .* set bidirectional=False"),
+        ({"attention": "multihead", "hidden_size": 18}, "hidden_size=18 is no multiple of num_heads=4"),
+        ({"attention": None, "coverage_penalty": 0.2}, "coverage_penalty=0.2 needs attention"),
+        ({"gnmt": True, "num_layers": 1}, "at least 2 layers"),
+        ({"input_feeding": True, "recurrent_dropout": 0.1}, "take weight_dropout"),
+        ({"core": "transformer", "weight_dropout": 0.1}, "weight_dropout=0.1 is for recurrent models"),
+        ({"copying": True, "shared_vocabulary": True, "attention": "local"}, "sum to less than 1"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Translator(**settings).fit(["a", "b"], ["b", "c"])
+
+
+def test_the_heads_of_multihead_are_those_asked_for() -> None:
+    few = {**SMALL, "epochs": 1, "hidden_size": 18, "attention": "multihead", "num_heads": 3}
+    model = Translator(**few).fit(*pairs(20, seed=0))
+    assert model.network_.decoder.attention.num_heads == 3
+
+
+def test_a_fit_that_is_refused_leaves_the_model_as_it_was(translator: Translator) -> None:
+    sources, _ = pairs(20, seed=6)
+    before = translator.predict_best(sources)
+    with pytest.raises(ValueError, match="no pair is left"):
+        translator.set_params(longest=1).fit(["x y z"] * 9, ["z y x"] * 9)
+    translator.set_params(longest=None)
+    with pytest.raises(ValueError, match="validation holds 1 pairs and none with two sides"):
+        translator.fit(["x y z"] * 9, ["z y x"] * 9, validation=([" "], ["x"]))
+    assert translator.predict_best(sources) == before
+
+
+def test_what_is_asked_of_predict_is_checked_by_its_name(translator: Translator) -> None:
+    for name, value in (("beam", 0), ("beam", True), ("length_penalty", -1.0), ("coverage_penalty", "much")):
+        with pytest.raises(ValueError, match=f"{name} is {value!r}"):
+            translator.predict(["1"], **{name: value})
+    with pytest.raises(ValueError, match="n is 0"):
+        translator.predict_best(["1"], n=0)
+    texts = [text for text, _ in translator.predict_best(["1 2 3"], n=5, beam=np.int64(8))[0]]
+    assert len(set(texts)) == len(texts) <= 5
+
+
 def test_a_model_without_attention_says_so() -> None:
     model = Translator(**{**SMALL, "epochs": 1, "attention": None}).fit(*pairs(40, seed=0))
     with pytest.raises(ValueError, match="this model has no attention"):

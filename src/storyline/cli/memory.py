@@ -16,6 +16,7 @@ from storyline.cli.evaluate import (
     Separator,
     Source,
     Target,
+    Targets,
     Text,
     Threads,
     Turns,
@@ -37,6 +38,7 @@ def memory(
     file: Annotated[
         str, typer.Argument(help="Data like that of the training: a path or URI.", show_default=False)
     ],
+    targets: Targets = None,
     out: Annotated[Path | None, typer.Option(help="Write a self-contained page with the pictures.")] = None,
     text: Text = None,
     label: Label = None,
@@ -61,6 +63,7 @@ def memory(
 
     from storyline.artifact import write_whole
     from storyline.cli.estimators import known_labels, read_examples
+    from storyline.cli.looked import alignment_sections
     from storyline.cli.options import PAIRS
     from storyline.cli.summary import print_unknown
     from storyline.memory import MeasureError, measure
@@ -88,7 +91,14 @@ def memory(
             f"{model} reads no pairs of texts, and --side says which of them is measured; leave it out"
         )
     named = label is not None or target is not None or answer is not None
-    examples = read_examples(run, file, targets=True if named else None, known=known_labels(estimator))
+    examples = read_examples(
+        run, file, targets=True if named else None, known=known_labels(estimator), target_file=targets
+    )
+    if run.task in PAIRS and examples.targets is None:
+        raise ValueError(
+            f"{file} holds one side only, and memory is measured on pairs; name the file of the targets behind it, or "
+            "give a table with columns for both"
+        )
     with console.status("measuring how far back the model remembers"), measuring(estimator.threads):
         probe = estimator.memory_probe(*examples.arguments(), **({} if side is None else {"side": side}))
         try:
@@ -100,7 +110,9 @@ def memory(
     console.print(report.table(), highlight=False, soft_wrap=True)
     if out is not None:
         page = report.to_html(
-            title=f"Memory of {model.resolve().name} on {Path(file).name}", footer=footer(model, file, side)
+            title=f"Memory of {model.resolve().name} on {Path(file).name}",
+            footer=footer(model, file, side),
+            more=alignment_sections(estimator, examples) if run.task in PAIRS else (),
         )
         write_whole(out, page)
         console.print(f"pictures in {out}", highlight=False)

@@ -133,6 +133,8 @@ def refuse_unread(model: Path, run: Run, file: str, given: Collection[str]) -> N
                 raise ValueError(f"--separator is for .csv and .tsv, and {file} is neither; leave it out")
         elif name not in reads:
             raise ValueError(f"{model} is a model of {kind} and reads no --{name}; leave it out")
+        elif name in PAIR_COLUMNS and not is_table(file):
+            raise ValueError(f"--{name} names a column, and {file} is no table; leave it out")
 
 
 def inherited(run: Run, file: str) -> dict[str, Any]:

@@ -19,6 +19,11 @@ def read_pair_examples(run: Run, source: str, target: str | None, targets: bool 
     from storyline.data import aligned_pairs, lines_table, texts_or_empty
 
     if target is not None:
+        for file in (source, target):
+            if is_table(file):
+                raise ValueError(
+                    f"{file} is a table; give one table with columns for both sides, or two plain files, line by line"
+                )
         pairs = aligned_pairs(source, target)
         return Examples(pairs.sources, pairs.targets, "pairs", lines_table(source), plain=True)
     if not is_table(source):

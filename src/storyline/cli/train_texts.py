@@ -46,11 +46,14 @@ TargetVectors = Annotated[
 Attention = Annotated[
     str | None,
     typer.Option(
-        help="How the decoder looks at the source: additive, dot, general, local or none.",
+        help="How a recurrent decoder looks at the source: additive, dot, general, local, multihead, coverage or none.",
         show_default="additive",
     ),
 ]
-AnyCore = Annotated[str | None, typer.Option(help="lstm, gru, rnn or transformer.", show_default="lstm")]
+AnyCore = Annotated[
+    str | None, typer.Option(help="lstm, gru, rnn, slstm or transformer.", show_default="lstm")
+]
+ChatCore = Annotated[str | None, typer.Option(help="lstm, gru, rnn or transformer.", show_default="lstm")]
 Level = Annotated[str | None, typer.Option(help="subword, word or char.", show_default="subword")]
 
 
@@ -157,7 +160,7 @@ def chat(
         str | None, typer.Option(help="Column with a list of the turns.", show_default="turns")
     ] = None,
     validation: Validation = None,
-    core: AnyCore = None,
+    core: ChatCore = None,
     hidden_size: HiddenSize = None,
     num_layers: NumLayers = None,
     epochs: Epochs = None,

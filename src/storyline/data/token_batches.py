@@ -171,8 +171,8 @@ def _checked(source: Any, target: Any, tokens: int) -> NDArray[np.int64]:
 def _alike(lengths: NDArray[Any]) -> Rows:
     """Rows by their source, those of one length by their target, there and back again.
 
-    So neighbours are alike on both sides: 1 to 3 % of the tokens of Multi30k's batches are padding, and twice
-    that if the targets always rose.
+    So neighbours are alike on both sides, also where one length of the sources goes over into the next: less is padded
+    than if the targets always rose.
     """
     source = np.rint(lengths[0]).astype(np.int64)
     return np.lexsort((np.where(source % 2, -lengths[1], lengths[1]), source)).astype(np.int64)

@@ -61,9 +61,8 @@ class Bridge(nn.Module):
         """
         batch, like = encoded.output.shape[0], encoded.output
         if self.kind == "zero":
-            return {
-                name: like.new_full((self.num_layers, batch, self.hidden_size), 0.0) for name in self.states
-            }
+            shape = (self.num_layers, batch, self.hidden_size)
+            return {name: like.new_full(shape, self.constant.get(name, 0.0)) for name in self.states}
         return {name: self._state(name, encoded) for name in self.states}
 
     def _state(self, name: str, encoded: Encoded) -> Tensor:

@@ -35,7 +35,7 @@ class Decoded:
 
     output     (batch, time, output_size) for the head; from `step`, (rows, output_size)
     attention  (batch, time, source), from `step` (rows, source): how much of each source token went into it, summing
-               to 1; None of a decoder without attention
+               to 1 (of local attention to less); None of a decoder without attention
     """
 
     output: Tensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
@@ -17,7 +17,7 @@ from storyline.memory.diagnose import diagnose
 from storyline.memory.diagnosis import Diagnosis
 from storyline.memory.example import Example, choose_example
 from storyline.memory.horizon import Horizon, horizon
-from storyline.memory.page import page, write_page
+from storyline.memory.page import Section, page, write_page
 from storyline.memory.required_horizon import RequiredHorizon, required_horizon
 from storyline.memory.steps import MeasureError, Steps
 from storyline.memory.time_scales import TimeScales, time_scales
@@ -137,11 +137,17 @@ class MemoryReport:
         events = () if self.example is None else self.example.events
         return "\n".join([first, "", *lines, "", *others, *(f"  {event}" for event in events)])
 
-    def to_html(self, title: str = "How far back it remembers", footer: str = "") -> str:
-        """The report as one self-contained html document; ``footer`` says how it was made."""
+    def to_html(
+        self, title: str = "How far back it remembers", footer: str = "", more: Sequence[Section] = ()
+    ) -> str:
+        """The report as one self-contained html document.
+
+        footer says how it was made; more: sections of the caller's, before what the numbers mean.
+        """
         from storyline.memory.report_sections import sections
 
-        return page(title, self.headline, sections(self), footer)
+        *own, meaning = sections(self)
+        return page(title, self.headline, [*own, *more, meaning], footer)
 
     def write_html(
         self, path: str | os.PathLike[str], title: str = "How far back it remembers", footer: str = ""

@@ -122,12 +122,13 @@ def beam_search(
         going, places = _continued(live, best, beam.width)
         live = _with_ended(live, ending, going, beam)
         going = going.masked_fill((live.step >= live.most).unsqueeze(1), -torch.inf)
-        done = _done(live, going, beam)
-        stay, leave = (~done).nonzero().squeeze(1), done.nonzero().squeeze(1)
-        found.put(live.sentences[leave], live.pool.select(leave))
-        live = _followed(live, going, places, tokens, stay)
-        if len(stay):
-            state = state.select(live.parents, stay if len(leave) else None)
+        stay, leave = _parted(live, going, beam)
+        if len(leave):
+            found.put(live.sentences[leave], live.pool.select(leave))
+            if not len(stay):
+                break
+        live = _followed(live, going, places, tokens, stay if len(leave) else None)
+        state = state.select(live.parents, stay if len(leave) else None)
     return Found(trail.outputs(found, source_lengths), len(trail.tokens), sum(map(len, trail.tokens)))
 
 
@@ -171,6 +172,8 @@ def _with_ended(live: _Live, ending: Tensor, going: Tensor, beam: Beam) -> _Live
     last = torch.cat((going, totals), 1).topk(beam.width).values[:, -1:]
     by_itself = totals >= last
     ends = (by_itself | (live.step >= live.most).unsqueeze(1)) & (totals > -torch.inf)
+    if not ends.any():
+        return live
     lengths = torch.full_like(totals, live.step, dtype=torch.int64)
     score = totals / length_penalty(lengths + 1, beam.alpha)
     if live.sources is not None and live.coverage is not None:
@@ -181,28 +184,41 @@ def _with_ended(live: _Live, ending: Tensor, going: Tensor, beam: Beam) -> _Live
     return replace(live, pool=live.pool.best_with(more), count=live.count + ends.sum(1))
 
 
-def _done(live: _Live, going: Tensor, beam: Beam) -> Tensor:
-    """(n,): the sentences of which nothing is followed, or enough has ended, or nothing better can come."""
+def _parted(live: _Live, going: Tensor, beam: Beam) -> tuple[Tensor, Tensor]:
+    """Which of the n stay, and which leave: nothing is followed, enough has ended, or nothing better can come."""
     # A log probability only falls, and is divided by no more than the penalty of the longest output; cp is at most 0.
     bound = going[:, 0] / length_penalty(live.most + 1, beam.alpha)
-    done = (live.pool.score[:, -1] >= bound) | (live.count >= beam.patience * beam.width)
-    if going[:, 0].isnan().any():
+    if bound.isnan().any():
         raise ValueError(
             f"the model's scores at step {live.step + 1} are not numbers (nan); its weights may be broken"
         )
-    return done
+    done = (live.pool.score[:, -1] >= bound) | (live.count >= beam.patience * beam.width)
+    return (~done).nonzero().squeeze(1), done.nonzero().squeeze(1)
 
 
-def _followed(live: _Live, going: Tensor, places: Tensor, tokens: Tensor, stay: Tensor) -> _Live:
-    """The next step's hypotheses, of the sentences that stay."""
+def _followed(live: _Live, going: Tensor, places: Tensor, tokens: Tensor, stay: Tensor | None) -> _Live:
+    """The next step's hypotheses, of the sentences that stay; None: of all."""
     count, hypotheses = live.totals.shape
-    options = tokens.shape[1]
-    going, places = going[stay], places[stay]
-    parents = (stay.unsqueeze(1) * hypotheses + places // options).flatten()
+    first, drawn = (
+        torch.arange(0, count * hypotheses, hypotheses, device=going.device),
+        tokens.view(count, -1),
+    )
+    sentences, least, most, pool, ended = live.sentences, live.least, live.most, live.pool, live.count
+    sources = live.sources
+    if stay is not None:
+        first, drawn, going, places = first[stay], drawn[stay], going[stay], places[stay]
+        sentences, least, most, pool, ended = (
+            sentences[stay],
+            least[stay],
+            most[stay],
+            pool.select(stay),
+            ended[stay],
+        )
+        sources = None if sources is None else sources[stay]
+    parents = (first.unsqueeze(1) + places // tokens.shape[1]).flatten()
     return _Live(
-        step=live.step + 1, sentences=live.sentences[stay], least=live.least[stay], most=live.most[stay],
-        totals=going, tokens=tokens.view(count, -1)[stay].gather(1, places).flatten(), parents=parents,
+        step=live.step + 1, sentences=sentences, least=least, most=most, totals=going,
+        tokens=drawn.gather(1, places).flatten(), parents=parents,
         coverage=None if live.coverage is None else live.coverage[parents],
-        sources=None if live.sources is None else live.sources[stay],
-        pool=live.pool.select(stay), count=live.count[stay],
+        sources=sources, pool=pool, count=ended,
     )  # fmt: skip

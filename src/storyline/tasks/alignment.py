@@ -17,7 +17,7 @@ class Alignment:
     """The attention of one output.
 
     source, target  the tokens, as they are shown; the last of each is its end
-    weights         (target, source): each row sums to 1
+    weights         (target, source): each row sums to 1, of local attention to less
     """
 
     source: Sequence[str]

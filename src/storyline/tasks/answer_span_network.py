@@ -27,6 +27,7 @@ from storyline.tasks.answer_spans import MATCHES, SpanBatch, SpanQuestions
 from storyline.tasks.batches import Batches, on_device
 from storyline.tasks.estimator import recurrent
 from storyline.tasks.settings import AnswererSettings
+from storyline.tasks.starting_vectors import StartingVectors, embedding_arguments
 
 # From first and last tokens (n, 2) of the answers found to metrics by name.
 Scoring = Callable[[np.ndarray], dict[str, float]]
@@ -61,14 +62,23 @@ class SpanNetwork(nn.Module):
 
     def forward(self, batch: SpanBatch) -> tuple[Tensor, Tensor]:
         """Log probabilities of the first and of the last token, both (batch, time)."""
+        read, question = self.embed(batch)
+        return self.point(read, batch.lengths, question)
+
+    def embed(self, batch: SpanBatch) -> tuple[Tensor, Tensor]:
+        """What the recurrent layer reads of the contexts (batch, time, channels), and the questions (batch, size)."""
         forms = self.spelling(batch.letters.unsqueeze(0), batch.spelled.unsqueeze(0)).squeeze(0)
         context = self._words(batch.context, batch.context_forms, forms)
         question = self._words(batch.question, batch.question_forms, forms)
         aligned = self.align(context, question, batch.asked)
         read = torch.cat([context, self.dropout(aligned), batch.matches.to(context.dtype)], dim=-1)
-        states, _ = self.text(read, lengths=batch.lengths)
         asked, _ = self.question(question, lengths=batch.asked)
-        found: tuple[Tensor, Tensor] = self.head(states, self.pooling(asked, batch.asked), batch.lengths)
+        return read, self.pooling(asked, batch.asked)
+
+    def point(self, read: Tensor, lengths: Tensor, question: Tensor) -> tuple[Tensor, Tensor]:
+        """Log probabilities of the first and of the last token, both (batch, time), of what `embed` gave."""
+        states, _ = self.text(read, lengths=lengths)
+        found: tuple[Tensor, Tensor] = self.head(states, question, lengths)
         return found
 
     def _words(self, ids: Tensor, places: Tensor, forms: Tensor) -> Tensor:
@@ -78,20 +88,21 @@ class SpanNetwork(nn.Module):
 
 
 def new_span_network(
-    settings: AnswererSettings, words: WordEncoder, characters: Vocabulary, vectors: Tensor | None
+    settings: AnswererSettings, words: WordEncoder, characters: Vocabulary, start: StartingVectors | None
 ) -> SpanNetwork:
     """The network that resolved settings ask for, with its initial weights; draws from torch's generator.
 
-    vectors  (words, embedding_size): where the word vectors start, None: at random
+    start  where the word vectors start, None: at random
     """
     assert settings.dropout != "auto"
+    assert settings.embedding_size != "auto"
     embedding = TokenEmbedding(
         words.size,
         settings.embedding_size,
         unknown_id=words.unknown_id,
         counts=torch.from_numpy(words.counts),
         word_dropout=settings.word_dropout,
-        vectors=vectors,
+        **embedding_arguments(start, words.size, freeze=settings.freeze_vectors),
     )
     spelling = CharacterEmbedding(
         len(characters), settings.spelling_size, character_size=settings.character_size

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from storyline.data import Vocabulary, WordEncoder, collate
+from storyline.tasks.answer_scoring import answer_scores
 from storyline.tasks.answer_texts import Asked, places_of
 from storyline.tasks.sentences import LONGEST_WORD, shortened
 
@@ -193,6 +194,26 @@ def cut_spans(asked: Asked, questions: SpanQuestions, spans: np.ndarray) -> list
         places.append((int(offsets[first, 0]), int(offsets[last, 1])))
     assert len(places) == len(asked)
     return places
+
+
+def span_scores(asked: Asked, questions: SpanQuestions, spans: np.ndarray) -> dict[str, float]:
+    """Mean exact match and F1 of the spans found, first and last tokens (n, 2)."""
+    assert asked.answers is not None
+    places = cut_spans(asked, questions, spans)
+    texts = [context[start:end] for context, (start, end) in zip(asked.contexts, places, strict=True)]
+    exact, f1 = answer_scores(texts, asked.answers).mean(axis=0).tolist()
+    return {"exact_match": exact, "f1": f1}
+
+
+def said_dropped(dropped: list[int], count: int) -> str | None:
+    """What a user is told of training rows that teach a pointing model nothing; None where there are none."""
+    if not dropped:
+        return None
+    shown = ", ".join(map(str, dropped[:10])) + (", ..." if len(dropped) > 10 else "")
+    return (
+        f"{len(dropped)} of {count} training rows are left out, because no answer of theirs stands in its context, "
+        f"letter by letter: rows {shown} (counted from 0)"
+    )
 
 
 def token_spans(context: str, answers: list[str], offsets: np.ndarray) -> np.ndarray:

@@ -55,21 +55,29 @@ class StoryNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = LinearHead(decoder.output_size, words, dropout=dropout)
 
-    def read(self, batch: StoryBatch) -> tuple[Encoded, Tensor]:
-        """What the decoder starts from, and where the hops looked (batch, hops, facts)."""
+    def embed(self, batch: StoryBatch) -> tuple[Tensor, Tensor]:
+        """Vectors of the sentences of each story (batch, facts, size), and of the questions (batch, size)."""
         vectors = self.sentences(self.dropout(self.embedding(batch.sentences)), batch.words)
-        told, question = vectors[batch.context], vectors[batch.question]
-        output, _ = self.story(self.dropout(told), lengths=batch.lengths)
+        return vectors[batch.context], vectors[batch.question]
+
+    def read(self, told: Tensor, lengths: Tensor, question: Tensor) -> tuple[Encoded, Tensor]:
+        """What the decoder starts from, and where the hops looked (batch, hops, facts), of what `embed` gave."""
+        output, _ = self.story(self.dropout(told), lengths=lengths)
         forward, backward = output.chunk(2, dim=-1)
         facts = told + forward + backward
-        memory, looked = self.memory(facts, batch.lengths, question)
+        memory, looked = self.memory(facts, lengths, question)
         thought = torch.cat([memory, question], dim=-1)
-        return Encoded(facts, batch.lengths, {"h": thought.unsqueeze(0)}), looked
+        return Encoded(facts, lengths, {"h": thought.unsqueeze(0)}), looked
+
+    def encode(self, batch: StoryBatch) -> Encoded:
+        """What the decoder starts from."""
+        told, question = self.embed(batch)
+        return self.read(told, batch.lengths, question)[0]
 
     def forward(self, batch: StoryBatch, begin: int) -> Tensor:
         """Scores of the words of the answers (batch, time, words), each beside the right words before it."""
         assert batch.answers is not None
-        encoded, _ = self.read(batch)
+        encoded = self.encode(batch)
         first = torch.full_like(batch.answers[:, :1], begin)
         before = torch.cat([first, batch.answers[:, :-1].clamp_min(0)], dim=1)
         decoded = self.decoder(self.embedding(before), encoded, (batch.answers >= 0).sum(1))
@@ -181,7 +189,7 @@ def write_answers(
     device = next(network.parameters()).device
     for places in ragged_order(stories.lengths, batch_size, seed=0, epoch=0, shuffle=False):
         batch = on_device(stories.batch(places), device)
-        encoded, _ = network.read(batch)
+        encoded = network.encode(batch)
         begin = torch.full((len(places),), words.end_id, dtype=torch.int64, device=device)
         limits = Limits(begin, words.end_id, longest, minimum=1, forbidden=(words.pad_id, words.unknown_id))
         found = greedy_search(network, network.decoder.begin(encoded), limits)

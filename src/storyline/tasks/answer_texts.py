@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from storyline.data import split_validation
 from storyline.tasks.inputs import check_list, check_texts, refuse_surrogates
 
 Mode = Literal["span", "generate"]
@@ -59,6 +60,35 @@ def check_asked(contexts: Any, questions: Any, answers: Any = None, *, name: str
     ]
     _same_number(texts[1], right, f"{name}questions", f"{name}answers")
     return Asked(*texts, right)
+
+
+def check_triple(validation: Any) -> tuple[Any, Any, Any]:
+    """`validation` as (contexts, questions, answers); ValueError where it is no triple."""
+    if not isinstance(validation, tuple | list) or len(validation) != 3:
+        raise ValueError(
+            f"validation is of the type {type(validation).__name__}; give (contexts, questions, answers), or None for "
+            "a part of the training rows"
+        )
+    contexts, questions, answers = validation
+    return contexts, questions, answers
+
+
+def held_out_contexts(asked: Asked, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to learn from, and rows held out: a share of the contexts, with all questions about them.
+
+    So no context that is held out is read in training. Raises ValueError where there is only one.
+    """
+    rows = np.arange(len(asked))
+    if fraction == 0:
+        return rows, rows[:0]
+    distinct = {context: place for place, context in enumerate(dict.fromkeys(asked.contexts))}
+    if len(distinct) == 1:
+        raise ValueError(
+            "all questions are about one context, which cannot be held out; give more, or set validation_fraction=0"
+        )
+    _, held_out = split_validation(len(distinct), fraction, seed)
+    out = np.isin([distinct[context] for context in asked.contexts], held_out)
+    return rows[~out], rows[out]
 
 
 def places_of(context: str, answer: str) -> list[tuple[int, int]]:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from storyline.data import TextEncoder, Vocabulary, WordEncoder, ppmi_vectors
+from storyline.data import TextEncoder, WordEncoder, ppmi_vectors
 from storyline.tasks.answer_stories import one_line, sentences_of
 from storyline.tasks.answer_texts import Asked, Mode
 from storyline.tasks.estimator import steps_to_remember
 from storyline.tasks.inputs import check_texts
 from storyline.tasks.settings import AnswererSettings
+from storyline.tasks.starting_vectors import StartingVectors, encoder_vectors, joined
+from storyline.tasks.word_vectors import WordVectors
 
 # A word of the unlabelled texts joins the vocabulary where it occurs so often.
 _FREQUENT = 5
@@ -25,18 +27,19 @@ _SPREAD = 0.28
 
 
 def learn_words(
-    training: Asked, unlabelled: Sequence[str] | None, settings: AnswererSettings
-) -> tuple[WordEncoder, np.ndarray | None]:
-    """The encoder of the training part's words, and first vectors (words, embedding_size) where they are wanted.
+    training: Asked,
+    unlabelled: Sequence[str] | None,
+    vectors: WordVectors | None,
+    settings: AnswererSettings,
+) -> tuple[WordEncoder, StartingVectors | None]:
+    """The encoder of the training part's words, and first vectors where there are some; `mode` is no longer "auto".
 
-    Frequent words of the unlabelled texts join with a count of 0, so that words that the training part lacks have a
-    vector, too.
+    Frequent words of the unlabelled texts, or the first of those that have given vectors, join with a count of 0, so
+    that words that the training part lacks have a vector, too.
     """
+    assert settings.embedding_size != "auto"
     span = settings.mode == "span"
-    if unlabelled is not None and not span:
-        raise ValueError(
-            "unlabelled texts teach word vectors, which mode='generate' does not use; leave them out"
-        )
+    _check_sources(unlabelled, vectors, span=span)
     texts = [*dict.fromkeys(training.contexts), *training.questions]
     if not span:
         texts += [one_line(right[0]) for right in training.answers or []]
@@ -46,6 +49,9 @@ def learn_words(
         max_size=settings.max_vocabulary,
         end=not span,
     ).fit(texts)
+    if vectors is not None:
+        encoder = _extended(encoder, vectors.words_, settings.max_vocabulary)
+        return encoder, encoder_vectors(vectors, encoder, settings.seed)
     wanted = encoder.size > _MANY_WORDS or unlabelled is not None
     if settings.word_vectors != "auto":
         wanted = settings.word_vectors
@@ -53,10 +59,24 @@ def learn_words(
         return encoder, None
     more = [] if unlabelled is None else check_texts(unlabelled, "unlabelled")
     tokens = [encoder.tokens(text) for text in [*texts, *more]]
-    encoder = _joined(encoder, Counter(word for words in tokens for word in words), settings.max_vocabulary)
+    counts = Counter(word for words in tokens for word in words)
+    frequent = sorted(
+        (word for word, count in counts.items() if count >= _FREQUENT), key=lambda word: (-counts[word], word)
+    )
+    encoder = _extended(encoder, frequent, settings.max_vocabulary)
     size = settings.embedding_size
-    vectors = ppmi_vectors(tokens, encoder.vocabulary, size, seed=settings.seed, name="embedding_size")
-    return encoder, vectors * np.float32(_SPREAD * size**0.5)
+    found = ppmi_vectors(tokens, encoder.vocabulary, size, seed=settings.seed, name="embedding_size")
+    return encoder, StartingVectors(found * np.float32(_SPREAD * size**0.5))
+
+
+def _check_sources(unlabelled: Sequence[str] | None, vectors: WordVectors | None, *, span: bool) -> None:
+    if unlabelled is not None and vectors is not None:
+        raise ValueError(
+            "unlabelled texts teach word vectors, and vectors were given; leave one of the two out"
+        )
+    for name, given in (("unlabelled texts", unlabelled), ("vectors", vectors)):
+        if given is not None and not span:
+            raise ValueError(f"{name} were given, which mode='generate' does not use; leave them out")
 
 
 def resolve_answerer(
@@ -78,17 +98,8 @@ def resolve_answerer(
     return settings.model_copy(update=update if validated else {**update, "patience": None})
 
 
-def _joined(encoder: WordEncoder, counts: Counter[str], largest: int | None) -> WordEncoder:
-    """The encoder, with the frequent words of other texts behind its own."""
-    known = encoder.vocabulary
-    frequent = sorted(
-        (word for word, count in counts.items() if count >= _FREQUENT and word not in known.index),
-        key=lambda word: (-counts[word], word),
-    )
-    frequent = frequent if largest is None else frequent[: max(0, largest - len(known))]
-    larger = Vocabulary(
-        [*known.tokens, *frequent], [*known.counts.tolist(), *[0] * len(frequent)], known.specials
-    )
-    joined = TextEncoder.from_document(encoder.to_document() | {"vocabulary": larger.to_document()})
-    assert isinstance(joined, WordEncoder)
-    return joined
+def _extended(encoder: WordEncoder, words: Sequence[str], max_vocabulary: int | None) -> WordEncoder:
+    larger = joined(encoder.vocabulary, words, max_vocabulary)
+    extended = TextEncoder.from_document(encoder.to_document() | {"vocabulary": larger.to_document()})
+    assert isinstance(extended, WordEncoder)
+    return extended

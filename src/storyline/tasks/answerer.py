@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
-from storyline.data import TextEncoder, Vocabulary, WordEncoder, split_validation
+from storyline.data import TextEncoder, Vocabulary, WordEncoder
+from storyline.layers import MemoryProbe
+from storyline.tasks.alignment import Alignment
+from storyline.tasks.answer_attention import span_attention, story_attention
+from storyline.tasks.answer_probe import probe_spans, probe_stories
 from storyline.tasks.answer_scoring import answer_scores
 from storyline.tasks.answer_span_network import SpanNetwork, SpanProgram, find_spans, new_span_network
-from storyline.tasks.answer_spans import SpanReader, cut_spans, learn_characters
+from storyline.tasks.answer_spans import SpanReader, cut_spans, learn_characters, said_dropped, span_scores
 from storyline.tasks.answer_stories import read_stories
 from storyline.tasks.answer_story_network import (
     StoryNetwork,
@@ -22,7 +25,14 @@ from storyline.tasks.answer_story_network import (
     new_story_network,
     write_answers,
 )
-from storyline.tasks.answer_texts import Answers, Asked, check_asked, choose_mode
+from storyline.tasks.answer_texts import (
+    Answers,
+    Asked,
+    check_asked,
+    check_triple,
+    choose_mode,
+    held_out_contexts,
+)
 from storyline.tasks.answer_words import learn_words, resolve_answerer
 from storyline.tasks.estimator import (
     Listeners,
@@ -30,9 +40,20 @@ from storyline.tasks.estimator import (
     StrPath,
     measuring,
     reproducible,
+    unharmed,
 )
 from storyline.tasks.settings import AnswererSettings, check_settings
+from storyline.tasks.starting_vectors import (
+    StartingVectors,
+    embedding_size,
+    refuse_frozen_noise,
+    vector_identity,
+)
+from storyline.tasks.word_vectors import WordVectors
 from storyline.training import Program, WarningEvent
+
+# Of a word's vector where nothing else says it.
+_EMBEDDING_SIZE = 100
 
 
 @dataclass(frozen=True)
@@ -70,7 +91,8 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
     lowercase            words are lowered before they are looked up; their spelling is not
     min_count            a word seen less often in training is <unk>
     max_vocabulary       at most so many words; None: all
-    embedding_size       of a word's vector; "span" only
+    embedding_size       of a word's vector; "auto": that of the vectors that fit is given, else 100; "span" only
+    freeze_vectors       keep the vectors that fit is given as they are (other words' are learned); else they are tuned
     spelling_size        of the vector of its spelling, half for either direction; "span" only
     character_size       of a character's vector; "span" only
     word_vectors         start from word vectors that contexts, questions and `unlabelled` texts teach (positive
@@ -114,7 +136,8 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         lowercase: bool = True,
         min_count: int = 1,
         max_vocabulary: int | None = None,
-        embedding_size: int = 100,
+        embedding_size: int | Literal["auto"] = "auto",
+        freeze_vectors: bool = False,
         spelling_size: int = 50,
         character_size: int = 32,
         word_vectors: bool | Literal["auto"] = "auto",
@@ -145,6 +168,7 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
     ) -> None:
         self._keep(locals())
 
+    @unharmed
     def fit(
         self,
         contexts: Sequence[str],
@@ -153,6 +177,7 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         *,
         validation: tuple[Sequence[str], Sequence[str], Answers] | None = None,
         unlabelled: Sequence[str] | None = None,
+        vectors: WordVectors | None = None,
         folder: StrPath | None = None,
         resume: bool = False,
         events: Listeners = (),
@@ -166,6 +191,7 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         validation  (contexts, questions, answers) to choose the best weights by; None: `validation_fraction` of the
                     contexts
         unlabelled  other texts of the same kind, from which word vectors are learned, too; in mode "span" only
+        vectors     word vectors to start from, as in Classifier.fit; in mode "span" only
         folder, resume, events: as in Classifier.fit
 
         Raises ValueError for a setting that does not fit, an empty context, question or answer, lists of different
@@ -173,30 +199,35 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         """
         settings = check_settings(AnswererSettings, self.get_params(deep=False))
         asked = check_asked(contexts, questions, answers)
-        given = None if validation is None else check_asked(*_triple(validation), name="validation ")
+        given = None if validation is None else check_asked(*check_triple(validation), name="validation ")
         if not len(asked):
             raise ValueError("contexts are empty; give at least one context with its question and answer")
         mode, why = (settings.mode, None) if settings.mode != "auto" else choose_mode(asked)
         _tell(events, why)
-        rows, held_out = _split(asked, settings, given is not None)
+        rows, held_out = held_out_contexts(
+            asked, 0.0 if given is not None else settings.validation_fraction, settings.seed
+        )
         training, checked = asked.take(rows), asked.take(held_out) if given is None else given
-        settings = settings.model_copy(update={"mode": mode})
-        self.words_, vectors = learn_words(training, unlabelled, settings)
+        size = embedding_size(settings.embedding_size, vectors, _EMBEDDING_SIZE)
+        settings = settings.model_copy(update={"mode": mode, "embedding_size": size})
+        refuse_frozen_noise(settings.freeze_vectors, vectors)
+        self.words_, start = learn_words(training, unlabelled, vectors, settings)
         self.resolved_ = resolve_answerer(settings, mode, training, self.words_, validated=bool(len(checked)))
         self.dropped_ = []
         if mode == "span":
-            program = self._span_program(training, checked, rows, vectors, events)
+            program = self._span_program(training, checked, rows, start, events)
         else:
             program = self._story_program(training, checked)
         data = {
             "asked": asked.described(),
             "validation": None if given is None else given.described(),
             "unlabelled": None if unlabelled is None else list(unlabelled),
+            "vectors": vector_identity(vectors),
         }
-        self._train(
-            program, data, folder=folder, resume=resume, events=events,
-            mode=mode, examples=len(rows) - len(self.dropped_), dropped=len(self.dropped_), vocabulary=self.words_.size,
-        )  # fmt: skip
+        extra = start.summary() if start else {}
+        extra |= {"mode": mode, "examples": len(rows) - len(self.dropped_), "dropped": len(self.dropped_)}
+        extra["vocabulary"] = self.words_.size
+        self._train(program, data, folder=folder, resume=resume, events=events, **extra)
         return self
 
     def predict(self, contexts: Sequence[str], questions: Sequence[str]) -> list[str]:
@@ -222,27 +253,76 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
             )
         return self._spans(check_asked(contexts, questions))
 
+    def attention(self, context: str, question: str) -> Alignment:
+        """Where the model looked to answer a question, as numbers and, by `.plot()`, as a picture.
+
+        In mode "generate" a row a hop: how much it looked at each sentence of the context. In mode "span" two rows: how
+        likely the answer begins, and ends, at each word. Raises ValueError for an empty context or question.
+        """
+        check_is_fitted(self)
+        asked = check_asked([context], [question])
+        with measuring(self.threads):
+            if isinstance(self.network_, SpanNetwork):
+                return span_attention(self.network_, asked, self._reader().read(asked))
+            return story_attention(self.network_, asked, read_stories(asked, self.words_))
+
     def evaluate(self, contexts: Sequence[str], questions: Sequence[str], answers: Answers) -> dict[str, Any]:
         """exact_match and f1, as SQuAD scores them, between 0 and 1; n (questions) and unknown (words).
 
         Both are of normalised texts (lower case, no punctuation, no English articles); of several right answers the
-        one that scores best counts (Rajpurkar et al. 2016).
+        one that scores best counts (Rajpurkar et al. 2016). In mode "generate" words are those of the model, so that
+        milk,football is as good as milk, football.
         """
         check_is_fitted(self)
         asked = check_asked(contexts, questions, answers)
         assert asked.answers is not None
         if not len(asked):
             raise ValueError("contexts are empty; give at least one context with its question and answer")
-        found = self.predict(asked.contexts, asked.questions)
-        exact, f1 = answer_scores(found, asked.answers).mean(axis=0).tolist()
+        found, right = self.predict(asked.contexts, asked.questions), asked.answers
+        if self.resolved_.mode == "generate":
+            found = [self._spaced(answer) for answer in found]
+            right = [[self._spaced(answer) for answer in each] for each in right]
+        exact, f1 = answer_scores(found, right).mean(axis=0).tolist()
         return {"exact_match": exact, "f1": f1, "n": len(asked), "unknown": self.unknown_[0]}
 
     def score(self, contexts: Sequence[str], questions: Sequence[str], answers: Answers) -> float:
         """The mean F1 of `evaluate`."""
         return float(self.evaluate(contexts, questions, answers)["f1"])
 
+    def memory_probe(
+        self,
+        contexts: Sequence[str],
+        questions: Sequence[str],
+        answers: Answers | None = None,
+        *,
+        sample: int = 128,
+        seed: int = 0,
+    ) -> MemoryProbe:
+        """The model and at most `sample` contexts, for the instruments of memory; answers where they are given.
+
+        In mode "span" a step is a word, and what is asked for is how many words before the end the answer begins. In
+        mode "generate" a step is a sentence, and the answer's first word is asked for. The question stays as it is.
+        """
+        check_is_fitted(self)
+        asked = check_asked(contexts, questions, answers)
+        before = self._built()
+        if isinstance(self.network_, SpanNetwork):
+            assert isinstance(before, SpanNetwork)
+            read = self._reader().read(asked)
+            self.unknown_ = read.unknown(self.words_.unknown_id)
+            return probe_spans(self.network_, before, asked, read, sample, seed)
+        assert isinstance(before, StoryNetwork)
+        stories = read_stories(asked, self.words_)
+        self.unknown_ = stories.unknown(self.words_.unknown_id)
+        return probe_stories(self.network_, before, self.words_, asked, stories, sample, seed)
+
     def _span_program(
-        self, training: Asked, checked: Asked, rows: np.ndarray, vectors: np.ndarray | None, events: Listeners
+        self,
+        training: Asked,
+        checked: Asked,
+        rows: np.ndarray,
+        start: StartingVectors | None,
+        events: Listeners,
     ) -> Program:
         """Set `characters_` and `dropped_`; `rows`: the user's row of each training question."""
         self.characters_ = learn_characters([*dict.fromkeys(training.contexts), *training.questions])
@@ -250,7 +330,7 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         assert everything.spans is not None
         inside = np.array([len(spans) > 0 for spans in everything.spans])
         self.dropped_ = rows[~inside].tolist()
-        _tell(events, _said_dropped(self.dropped_, len(rows)))
+        _tell(events, said_dropped(self.dropped_, len(rows)))
         if not inside.any():
             raise ValueError(
                 "no answer stands in its context, so none can be pointed at; give contexts that hold their answers, "
@@ -258,13 +338,13 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
             )
         self.unknown_ = (0, 0)
         with reproducible(self.resolved_.seed):
-            network = self._new_network(vectors)
+            network = self._new_network(start)
         assert isinstance(network, SpanNetwork)
         validation = None
         if len(checked):
             questions = self._reader().read(checked)
             self.unknown_ = questions.unknown(self.words_.unknown_id)
-            validation = questions, lambda spans: _scored(checked, cut_spans(checked, questions, spans))
+            validation = questions, lambda spans: span_scores(checked, questions, spans)
         return SpanProgram(network, everything.take(np.flatnonzero(inside)), validation, self.resolved_)
 
     def _story_program(self, training: Asked, checked: Asked) -> Program:
@@ -297,13 +377,15 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         with measuring(self.threads):
             return write_answers(self.network_, stories, self.words_, self.resolved_.longest)
 
+    def _spaced(self, answer: str) -> str:
+        return " ".join(self.words_.tokens(answer))
+
     def _reader(self) -> SpanReader:
         return SpanReader(self.words_, self.characters_)
 
-    def _new_network(self, vectors: np.ndarray | None = None) -> SpanNetwork | StoryNetwork:
+    def _new_network(self, start: StartingVectors | None = None) -> SpanNetwork | StoryNetwork:
         if self.resolved_.mode == "generate":
             return new_story_network(self.resolved_, self.words_)
-        start = None if vectors is None else torch.from_numpy(vectors)
         return new_span_network(self.resolved_, self.words_, self.characters_, start)
 
     def _documents(self) -> dict[str, Any]:
@@ -323,49 +405,6 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         self.words_, self.dropped_ = words, []
         if "characters.json" in documents:
             self.characters_ = Vocabulary.from_document(documents["characters.json"])
-
-
-def _triple(validation: Any) -> tuple[Any, Any, Any]:
-    if not isinstance(validation, tuple | list) or len(validation) != 3:
-        raise ValueError(
-            f"validation is of the type {type(validation).__name__}; give (contexts, questions, answers), or None for "
-            "a part of the training rows"
-        )
-    contexts, questions, answers = validation
-    return contexts, questions, answers
-
-
-def _split(asked: Asked, settings: AnswererSettings, given: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to learn from, and rows held out: whole contexts, so that none held out is read in training."""
-    rows = np.arange(len(asked))
-    if given or settings.validation_fraction == 0:
-        return rows, rows[:0]
-    distinct = {context: place for place, context in enumerate(dict.fromkeys(asked.contexts))}
-    if len(distinct) == 1:
-        raise ValueError(
-            "all questions are about one context, which cannot be held out; give more, or set validation_fraction=0"
-        )
-    _, held_out = split_validation(len(distinct), settings.validation_fraction, settings.seed)
-    where = np.array([distinct[context] for context in asked.contexts])
-    out = np.isin(where, held_out)
-    return rows[~out], rows[out]
-
-
-def _scored(asked: Asked, answers: Sequence[tuple[int, int]]) -> dict[str, float]:
-    assert asked.answers is not None
-    texts = [context[start:end] for context, (start, end) in zip(asked.contexts, answers, strict=True)]
-    exact, f1 = answer_scores(texts, asked.answers).mean(axis=0).tolist()
-    return {"exact_match": exact, "f1": f1}
-
-
-def _said_dropped(dropped: list[int], count: int) -> str | None:
-    if not dropped:
-        return None
-    shown = ", ".join(map(str, dropped[:10])) + (", ..." if len(dropped) > 10 else "")
-    return (
-        f"{len(dropped)} of {count} training rows are left out, because no answer of theirs stands in its context, "
-        f"letter by letter: rows {shown} (counted from 0)"
-    )
 
 
 def _tell(events: Listeners, message: str | None) -> None:

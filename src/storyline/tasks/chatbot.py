@@ -25,6 +25,7 @@ from storyline.tasks.estimator import (
     measuring,
     reproducible,
     steps_to_remember,
+    unharmed,
 )
 from storyline.tasks.language_network import NextToken
 from storyline.tasks.settings import check_settings
@@ -121,6 +122,7 @@ class Chatbot(SequenceEstimator[NextToken]):
     ) -> None:
         self._keep(locals())
 
+    @unharmed
     def fit(
         self,
         X: Turns,

@@ -27,6 +27,7 @@ from storyline.tasks.estimator import (
     reproducible,
     steps_to_remember,
     take_weights,
+    unharmed,
 )
 from storyline.tasks.inputs import check_pair, kind_of
 from storyline.tasks.labels import encode_labels
@@ -144,6 +145,7 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
     ) -> None:
         self._keep(locals())
 
+    @unharmed
     def fit(
         self,
         X: Any,

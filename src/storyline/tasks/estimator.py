@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -22,6 +23,8 @@ from storyline.training import Identity, Program, TrainingSettings, train
 Listeners = Sequence[Callable[[Any], None]]
 StrPath = str | Path
 Network = TypeVar("Network", bound=nn.Module)
+Given = ParamSpec("Given")
+Fitted = TypeVar("Fitted")
 CORES: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
@@ -43,6 +46,23 @@ def measuring(threads: int | None) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def unharmed(fit: Callable[Given, Fitted]) -> Callable[Given, Fitted]:
+    """A fit that, refused or interrupted, leaves the estimator as it was: what it had learned before still answers."""
+
+    @functools.wraps(fit)
+    def whole(*args: Given.args, **kwargs: Given.kwargs) -> Fitted:
+        attributes = vars(args[0])
+        before = dict(attributes)
+        try:
+            return fit(*args, **kwargs)
+        except BaseException:
+            attributes.clear()
+            attributes.update(before)
+            raise
+
+    return whole
 
 
 class SequenceEstimator(BaseEstimator, ABC, Generic[Network]):  # type: ignore[misc]

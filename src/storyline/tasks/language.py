@@ -22,6 +22,7 @@ from storyline.tasks.estimator import (
     measuring,
     reproducible,
     steps_to_remember,
+    unharmed,
 )
 from storyline.tasks.generation import check_count, drawing
 from storyline.tasks.inputs import check_text
@@ -136,6 +137,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
     ) -> None:
         self._keep(locals())
 
+    @unharmed
     def fit(
         self,
         X: Text,

@@ -168,7 +168,8 @@ class AnswererSettings(ModelSettings):
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
-    embedding_size: PositiveInt
+    embedding_size: PositiveInt | Auto
+    freeze_vectors: bool
     spelling_size: Even
     character_size: PositiveInt
     word_dropout: Annotated[float, Field(ge=0)]

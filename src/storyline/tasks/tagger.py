@@ -20,6 +20,7 @@ from storyline.tasks.estimator import (
     measuring,
     reproducible,
     steps_to_remember,
+    unharmed,
 )
 from storyline.tasks.inputs import check_pair
 from storyline.tasks.metrics import class_metrics, counts_by_class
@@ -131,6 +132,7 @@ class Tagger(SequenceEstimator[TokenTagger]):
         """The known tags, sorted."""
         return list(self.tag_vocabulary_.tokens)
 
+    @unharmed
     def fit(
         self,
         X: Tokens,

@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
-from storyline.data import PairEncoder, TokenPairs, copy_unknown, filled_pairs, split_validation
+from storyline.data import PairEncoder, TokenPairs, copy_unknown, filled_pairs
 from storyline.layers import MemoryProbe
-from storyline.search import Beam, Hypothesis
+from storyline.search import Hypothesis
 from storyline.tasks.alignment import Alignment
 from storyline.tasks.estimator import (
     Listeners,
@@ -22,8 +22,9 @@ from storyline.tasks.estimator import (
     measuring,
     reproducible,
     steps_to_remember,
+    unharmed,
 )
-from storyline.tasks.inputs import check_list, check_pair, refuse_surrogates
+from storyline.tasks.inputs import check_pair
 from storyline.tasks.probe import UNITS
 from storyline.tasks.settings import check_settings
 from storyline.tasks.starting_vectors import (
@@ -32,15 +33,21 @@ from storyline.tasks.starting_vectors import (
     refuse_frozen_noise,
     vector_identity,
 )
+from storyline.tasks.text_pairs import (
+    PreparedPairs,
+    checked_pairs,
+    checked_texts,
+    source_ids,
+    token_pairs,
+    unknown_tokens,
+)
 from storyline.tasks.text_to_text_network import SourceToTarget, new_text_to_text_network
 from storyline.tasks.text_to_text_probe import Side, probe_text_to_text
 from storyline.tasks.text_to_text_program import PairProgram, read_pairs
 from storyline.tasks.text_to_text_settings import AttentionName, TextToTextSettings
 from storyline.tasks.word_vectors import WordVectors
-from storyline.tasks.writing import Lengths, write
+from storyline.tasks.writing import Lengths, asked_beam, write
 
-# Size of a vocabulary of byte-pairs.
-_SUBWORDS = 8_000
 # What a batch may hold where its size is "auto", and how many steps an epoch then has if it can.
 _LEAST_TOKENS, _MOST_TOKENS, _STEPS = 250, 4_000, 100
 
@@ -64,6 +71,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
     longer_: int
     cut_: int
 
+    @unharmed
     def fit(
         self,
         X: Sequence[str],
@@ -91,44 +99,21 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         settings = _sized(
             check_settings(TextToTextSettings, self.get_params(deep=False)), vectors, target_vectors
         )
-        sources, targets = _checked_pairs(X, y)
-        given = None if validation is None else _checked_pairs(*check_pair(validation), name="validation ")
-        rows = filled_pairs(sources, targets)
-        self.dropped_ = {"empty": len(sources) - len(rows)}
-        held_out = rows[:0]
-        if given is None and settings.validation_fraction:
-            if len(rows) < 2:
-                raise ValueError(
-                    f"X holds {len(rows)} pair that can be learned, none of which can be held out; give more, or set "
-                    "validation_fraction=0"
-                )
-            kept, out = split_validation(len(rows), settings.validation_fraction, settings.seed)
-            rows, held_out = rows[kept], rows[out]
-        self.encoder_ = _learned([sources[row] for row in rows], [targets[row] for row in rows], settings)
-        everything = self._pairs(sources, targets)
-        cut = self.cut_
-        training = everything.take(rows).within(settings.longest)
-        self.dropped_["longer"] = len(rows) - len(training)
-        if not len(training):
-            raise ValueError(
-                f"no pair is left to learn from: of {len(sources)}, {self.dropped_['empty']} have an empty side and "
-                f"{self.dropped_['longer']} are longer than longest={settings.longest}; give more pairs, or a "
-                "greater longest="
-            )
-        checked = everything.take(held_out)
-        if given is not None:
-            checked = self._pairs(*given)
-            checked = checked.take(filled_pairs(*given))
+        sources, targets = checked_pairs(X, y)
+        given = None if validation is None else checked_pairs(*check_pair(validation), name="validation ")
+        pairs = PreparedPairs.of(sources, targets, given, settings, self._source_limit)
+        training = pairs.training
+        self.encoder_, self.dropped_, self.cut_ = pairs.encoder, pairs.dropped, pairs.cut
         self.lengths_ = Lengths.of(training)
-        remember = None
-        if settings.core != "transformer":
-            remember = steps_to_remember(settings, float(np.percentile(training.source_lengths, 95)))
-        self.resolved_ = _resolve(settings, remember, training, patient=bool(len(checked)))
-        self.unknown_ = self._unknown(checked)
+        self.resolved_ = _resolve(settings, training, patient=bool(len(pairs.validation)))
+        self.unknown_ = unknown_tokens(self.encoder_, pairs.validation)
         start = PairStart.of(vectors, target_vectors, self.encoder_, settings.seed)
         with reproducible(settings.seed):
             program = PairProgram(
-                self._new_network(start), training, checked if len(checked) else None, self.resolved_
+                self._new_network(start),
+                training,
+                pairs.validation if len(pairs.validation) else None,
+                self.resolved_,
             )
         data = {
             "X": sources,
@@ -145,7 +130,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             events=events,
             examples=len(training),
             dropped=self.dropped_,
-            **({"cut": cut} if cut else {}),
+            **({"cut": pairs.cut} if pairs.cut else {}),
             **start.summary(),
             vocabulary=[self.encoder_.source.size, self.encoder_.target.size],
         )
@@ -185,6 +170,8 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
     ) -> list[list[tuple[str, float]]]:
         """The n best outputs of each text with their scores, the best first (of an empty text none).
 
+        They may be fewer: of hypotheses that spell the same text in other tokens only the best is given.
+
         A score is the log probability in nats, normalised by length and coverage as `predict` says; the rest as there.
         """
         return self._written(X, n, beam, length_penalty, coverage_penalty)
@@ -215,11 +202,11 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             raise ValueError(
                 "this model has no attention; fit with attention='additive', or core='transformer'"
             )
-        _checked_texts([text], "text")
+        checked_texts([text], "text")
         if not text.strip():
             raise ValueError("text is empty; there is nothing to attend to")
         written = self.predict([text])[0] if output is None else output
-        pair = self._pairs([text], _checked_texts([written], "output")).batch(np.array([0]))
+        pair = self._pairs([text], checked_texts([written], "output")).batch(np.array([0]))
         with measuring(self.threads):
             decoded = self.network_(pair.source, pair.source_lengths, pair.target_in, pair.target_lengths)
         assert decoded.attention is not None
@@ -238,12 +225,12 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         dropped           pairs with an empty side
         """
         check_is_fitted(self)
-        sources, targets = _checked_pairs(X, y)
+        sources, targets = checked_pairs(X, y)
         rows = filled_pairs(sources, targets)
         if not len(rows):
             raise ValueError(f"no pair of {len(sources)} has two sides that are not empty; give at least one")
         pairs = self._pairs(sources, targets).take(rows)
-        self.unknown_ = self._unknown(pairs)
+        self.unknown_ = unknown_tokens(self.encoder_, pairs)
         with measuring(self.threads):
             total, count = read_pairs(self.network_, pairs)
         nats = total / count
@@ -267,9 +254,9 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         side  what a lag counts: "source", its tokens from the end; "target", those before the token that is asked for
         """
         check_is_fitted(self)
-        sources, targets = _checked_pairs(X, y)
+        sources, targets = checked_pairs(X, y)
         pairs = self._pairs(sources, targets).take(filled_pairs(sources, targets))
-        self.unknown_ = self._unknown(pairs)
+        self.unknown_ = unknown_tokens(self.encoder_, pairs)
         encoder = self.encoder_.source if side == "source" else self.encoder_.target
         return probe_text_to_text(
             self.network_, self._built(), pairs, side=side, names=encoder.names(), unit=UNITS[self.level],
@@ -285,31 +272,37 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         coverage_penalty: float | None,
     ) -> list[list[tuple[str, float]]]:
         check_is_fitted(self)
-        texts = _checked_texts(X, "X")
-        width = self.beam if beam is None else beam
-        if width > self.encoder_.target.size:
-            raise ValueError(
-                f"beam is {width}, and the vocabulary has {self.encoder_.target.size} tokens; a beam keeps no more "
-                "than that, and 5 to 50 are enough"
-            )
-        wanted = Beam(
-            width=max(n, width),
-            alpha=self.length_penalty if length_penalty is None else length_penalty,
-            beta=self.coverage_penalty if coverage_penalty is None else coverage_penalty,
-            n_best=n,
+        texts = checked_texts(X, "X")
+        wanted = asked_beam(
+            n,
+            beam,
+            self.length_penalty if length_penalty is None else length_penalty,
+            self.coverage_penalty if coverage_penalty is None else coverage_penalty,
+            usual=self.beam,
+            vocabulary=self.encoder_.target.size,
+            attends=self.network_.attends,
         )
-        sources = self._source_ids(texts)
+        sources, self.cut_ = source_ids(self.encoder_, texts, self._source_limit)
         self.empty_ = sum(not text.strip() for text in texts)
         self.longer_ = sum(len(ids) > self.lengths_.source for ids in sources)
         self.unknown_ = sum(map(self.encoder_.source.unknown, sources)), sum(map(len, sources))
         full = [index for index, text in enumerate(texts) if text.strip()]
         with measuring(self.threads):
             found = write(
-                self.network_, [sources[index] for index in full], wanted, self.lengths_, self.encoder_.end_id
+                self.network_,
+                [sources[index] for index in full],
+                wanted,
+                self.lengths_,
+                self.encoder_.end_id,
+                attention=self.level == "word" and self.network_.attends,
             )
         written: list[list[tuple[str, float]]] = [[] for _ in texts]
         for index, hypotheses in zip(full, found, strict=True):
-            written[index] = [(self._text(each, texts[index]), each.score) for each in hypotheses]
+            # Different tokens may be one text: the first has the best score.
+            best: dict[str, float] = {}
+            for each in hypotheses:
+                best.setdefault(self._text(each, texts[index]), each.score)
+            written[index] = list(best.items())[:n]
         return written
 
     def _text(self, hypothesis: Hypothesis, source: str) -> str:
@@ -323,24 +316,13 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             return copy_unknown(tokens, looked, source, self.encoder_).strip()
         return self.encoder_.target.decode(tokens).strip()
 
+    @property
+    def _source_limit(self) -> int | None:
+        return getattr(self, "source_limit", None)
+
     def _pairs(self, sources: list[str], targets: list[str]) -> TokenPairs:
-        encoded = self._source_ids(sources), self.encoder_.encode_targets(targets)
-        end = self.encoder_.end_id
-        return TokenPairs(*encoded, end, end, np.arange(len(sources)))
-
-    def _source_ids(self, texts: list[str]) -> list[np.ndarray]:
-        """The ids of each source with its end; of one of more than `source_limit` tokens, those of its beginning."""
-        sources = self.encoder_.encode_sources(texts)
-        limit: int | None = getattr(self, "source_limit", None)
-        if limit is None:
-            self.cut_ = 0
-            return sources
-        self.cut_ = sum(len(ids) > limit + 1 for ids in sources)
-        return [np.append(ids[:limit], ids[-1]) if len(ids) > limit + 1 else ids for ids in sources]
-
-    def _unknown(self, pairs: TokenPairs) -> tuple[int, int]:
-        read = [pairs.sources[row] for row in pairs.rows]
-        return sum(map(self.encoder_.source.unknown, read)), sum(map(len, read))
+        pairs, self.cut_ = token_pairs(self.encoder_, sources, targets, self._source_limit)
+        return pairs
 
     def _new_network(self, start: PairStart | None = None) -> SourceToTarget:
         return new_text_to_text_network(self.resolved_, self.encoder_, start)
@@ -372,38 +354,11 @@ def _sized(
     return settings.model_copy(update={"embedding_size": size})
 
 
-def _learned(sources: list[str], targets: list[str], settings: TextToTextSettings) -> PairEncoder:
-    options: dict[str, Any] = {"lowercase": settings.lowercase, "min_count": settings.min_count}
-    if settings.level == "subword":
-        options |= {"max_size": _SUBWORDS, "min_count": max(2, settings.min_count)}
-        options["leading_blank"] = settings.copying
-    if settings.max_vocabulary is not None:
-        options["max_size"] = settings.max_vocabulary
-    return PairEncoder.learn(sources, targets, settings.level, shared=settings.shared_vocabulary, **options)
-
-
-def _checked_texts(X: Any, name: str) -> list[str]:
-    texts = check_list(X, name, "texts")
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f"{name}[{index}] is {type(text).__name__}; give texts, '' where there is none")
-        refuse_surrogates(text, f"{name}[{index}]")
-    return texts
-
-
-def _checked_pairs(X: Any, y: Any, name: str = "") -> tuple[list[str], list[str]]:
-    sources, targets = _checked_texts(X, f"{name}X"), _checked_texts(y, f"{name}y")
-    if len(sources) != len(targets):
-        raise ValueError(
-            f"{name}X holds {len(sources)} texts and {name}y {len(targets)}; give a target for each source"
-        )
-    return sources, targets
-
-
-def _resolve(
-    settings: TextToTextSettings, remember: int | None, training: TokenPairs, *, patient: bool
-) -> TextToTextSettings:
+def _resolve(settings: TextToTextSettings, training: TokenPairs, *, patient: bool) -> TextToTextSettings:
     """The settings with every "auto" replaced, as the docstring of Translator says."""
+    remember = None
+    if settings.core != "transformer":
+        remember = steps_to_remember(settings, float(np.percentile(training.source_lengths, 95)))
     update: dict[str, Any] = {"remember": remember}
     if settings.embedding_size == "auto":
         update["embedding_size"] = settings.hidden_size

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from storyline.data import PairBatch, PairEncoder, TextEncoder
 from storyline.layers import CopyingHead, LinearHead, TiedHead, TokenEmbedding
+from storyline.layers.attention import Attention, MultiHeadAttention
 from storyline.layers.copying import coverage_loss
 from storyline.layers.decoding import Decoded, Decoder, DecodingState, Encoded, Encoder
 from storyline.layers.recurrent_decoder import RecurrentDecoder
@@ -64,8 +65,11 @@ class SourceToTarget(nn.Module):
         self, source: Tensor, source_lengths: Tensor, target: Tensor, target_lengths: Tensor
     ) -> Decoded:
         """Teacher forcing: source (batch, source), target (batch, time), as the decoder reads it -> for the head."""
-        encoded = self.encode(source, source_lengths)
-        decoded: Decoded = self.decoder(self.scale * self.target(target), encoded, target_lengths)
+        return self.decode(self.encode(source, source_lengths), self.target(target), target_lengths)
+
+    def decode(self, encoded: Encoded, embedded: Tensor, lengths: Tensor) -> Decoded:
+        """As `forward`, of sources that are encoded and target tokens that are embedded."""
+        decoded: Decoded = self.decoder(self.scale * embedded, encoded, lengths)
         return decoded
 
     def loss(self, batch: PairBatch, read: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -73,15 +77,19 @@ class SourceToTarget(nn.Module):
 
         In training of a model with `coverage`, that times the coverage loss is added (See et al. 2017, eq. 13).
         """
-        decoded = self(batch.source, batch.source_lengths, read, batch.target_lengths)
+        # Embedded once: in training, dropout shows the decoder and the gate of copying the same token.
+        embedded = self.target(read)
+        encoded = self.encode(batch.source, batch.source_lengths)
+        decoded = self.decode(encoded, embedded, batch.target_lengths)
         said = batch.target_out >= 0
         output, targets = decoded.output[said], batch.target_out[said]
         if not isinstance(self.head, CopyingHead):
             return self.head.loss(output, targets, label_smoothing=label_smoothing)
+        assert decoded.attention is not None
         loss = self.head.loss(
             output,
             targets,
-            embedded=self.target(read)[said],
+            embedded=embedded[said],
             attention=decoded.attention[said],
             source_ids=batch.source.unsqueeze(1).expand(decoded.attention.shape)[said],
             label_smoothing=label_smoothing,
@@ -90,14 +98,14 @@ class SourceToTarget(nn.Module):
             loss = loss + self.coverage * coverage_loss(decoded.attention, batch.target_lengths)
         return loss
 
-    def log_probabilities(self, decoded: Decoded, read: Tensor, source: Tensor) -> Tensor:
-        """Of every next token (batch, time, vocabulary), where the decoder read `read` (batch, time)."""
+    def log_probabilities(self, decoded: Decoded, embedded: Tensor, source: Tensor) -> Tensor:
+        """Of every next token (batch, time, vocabulary), where the decoder read `embedded` (batch, time, size)."""
         if not isinstance(self.head, CopyingHead):
             return self.head.log_probabilities(decoded.output)
         assert decoded.attention is not None
         return self.head.log_probabilities(
             decoded.output,
-            embedded=self.target(read),
+            embedded=embedded,
             attention=decoded.attention,
             source_ids=source.unsqueeze(1),
             size=self.head.classes,
@@ -115,7 +123,8 @@ class SourceToTarget(nn.Module):
 
         Of a network that was packed (layers.packed) the scores are `NextTokens`, else (rows, vocabulary).
         """
-        decoded, state = self.decoder.step(self.scale * self.target(tokens), state)
+        embedded = self.target(tokens)
+        decoded, state = self.decoder.step(self.scale * embedded, state)
         if not isinstance(self.head, CopyingHead):
             return self.head(decoded.output), decoded.attention, state
         assert decoded.attention is not None
@@ -124,7 +133,7 @@ class SourceToTarget(nn.Module):
             decoded.output.view(len(source), -1, decoded.output.shape[1]),
             decoded.attention.view(len(source), -1, source.shape[1]),
         )
-        scores = self.log_probabilities(beside, tokens.view(len(source), -1), source)
+        scores = self.log_probabilities(beside, embedded.view(len(source), -1, embedded.shape[1]), source)
         return scores.flatten(0, 1), decoded.attention, state
 
 
@@ -190,11 +199,16 @@ def _recurrent(settings: TextToTextSettings, size: int) -> tuple[Encoder, Decode
         "backend": settings.backend,
     }
     encoder = RecurrentEncoder(size, settings.hidden_size, bidirectional=settings.bidirectional, **shared)
+    attention: str | Attention | None = settings.attention
+    if attention == "multihead":
+        attention = MultiHeadAttention(
+            settings.hidden_size, encoder.output_size, num_heads=settings.num_heads
+        )
     decoder = RecurrentDecoder(
         size,
         encoder.output_size,
         settings.hidden_size,
-        attention=settings.attention,
+        attention=attention,
         input_feeding=settings.input_feeding,
         **shared,
     )

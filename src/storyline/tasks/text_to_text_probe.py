@@ -62,7 +62,8 @@ class BesideOther(nn.Module):
         last = asked - 1
         weights = None if decoded.attention is None else decoded.attention[rows, last].unsqueeze(1)
         one = Decoded(decoded.output[rows, last].unsqueeze(1), weights)
-        return network.log_probabilities(one, read[rows, last].unsqueeze(1), source).squeeze(1)
+        token = network.target(read[rows, last].unsqueeze(1))
+        return network.log_probabilities(one, token, source).squeeze(1)
 
 
 def probe_text_to_text(

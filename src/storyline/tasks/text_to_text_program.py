@@ -77,8 +77,10 @@ def scheduled(network: SourceToTarget, item: PairBatch, probability: float) -> T
     the first is replaced by that with `probability`.
     """
     with torch.no_grad():
-        decoded = network(item.source, item.source_lengths, item.target_in, item.target_lengths)
-        scores = network.log_probabilities(decoded, item.target_in, item.source)
+        embedded = network.target(item.target_in)
+        encoded = network.encode(item.source, item.source_lengths)
+        decoded = network.decode(encoded, embedded, item.target_lengths)
+        scores = network.log_probabilities(decoded, embedded, item.source)
         drawn = torch.multinomial(scores.exp().flatten(0, 1), 1).view(item.target_in.shape)
     own = torch.cat([item.target_in[:, :1], drawn[:, :-1]], dim=1)
     replaced = torch.rand(own.shape, device=own.device) < probability

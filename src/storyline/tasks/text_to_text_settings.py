@@ -48,22 +48,59 @@ class TextToTextSettings(ModelSettings):
     learn_initial_state: bool = False
 
     @model_validator(mode="after")
-    def _parts_go_together(self) -> Self:
-        if self.core == "transformer":
-            if self.gnmt or self.input_feeding:
-                name = "gnmt" if self.gnmt else "input_feeding"
-                raise ValueError(
-                    f"{name}=True is for recurrent models, and core is 'transformer'; set it to False"
-                )
-            if self.hidden_size % self.num_heads:
-                raise ValueError(
-                    f"hidden_size={self.hidden_size} is no multiple of num_heads={self.num_heads}; each head reads "
-                    "an equal share of it"
-                )
-        elif self.attention is None and (self.gnmt or self.input_feeding or self.copying):
-            name = "gnmt" if self.gnmt else "input_feeding" if self.input_feeding else "copying"
+    def _core_has_its_settings(self) -> Self:
+        heads = self.core == "transformer" or self.attention == "multihead"
+        if heads and self.hidden_size % self.num_heads:
             raise ValueError(
-                f"{name}=True needs attention, and attention is None; choose one, such as 'additive'"
+                f"hidden_size={self.hidden_size} is no multiple of num_heads={self.num_heads}; each head reads "
+                "an equal share of it"
+            )
+        if self.core == "transformer":
+            self._refuse_recurrent()
+        elif self.attention is None:
+            for name in ("gnmt", "input_feeding", "copying", "coverage_penalty"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"{name}={getattr(self, name)} needs attention, and attention is None; choose one, such as "
+                        "'additive'"
+                    )
+        elif self.attention == "dot" and self.bidirectional and not self.gnmt:
+            raise ValueError(
+                "attention='dot' multiplies the states of decoder and encoder, and a bidirectional encoder's are twice "
+                "as wide; take 'general', or set bidirectional=False"
+            )
+        if self.gnmt and (self.num_layers < 2 or self.hidden_size % 2):
+            raise ValueError(
+                f"gnmt=True parts hidden_size={self.hidden_size} into two directions at the bottom of num_layers="
+                f"{self.num_layers}; give an even size and at least 2 layers"
+            )
+        if self.input_feeding and self.recurrent_dropout:
+            raise ValueError(
+                f"recurrent_dropout={self.recurrent_dropout} hides the same units for a whole target, which "
+                "input_feeding=True reads token by token; take weight_dropout"
+            )
+        return self
+
+    def _refuse_recurrent(self) -> None:
+        unset: dict[str, object] = {
+            "gnmt": False,
+            "input_feeding": False,
+            "recurrent_dropout": 0,
+            "weight_dropout": 0,
+            "backend": "auto",
+        }
+        for name, value in unset.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is for recurrent models, and core is 'transformer'; leave it out"
+                )
+
+    @model_validator(mode="after")
+    def _copying_is_possible(self) -> Self:
+        if self.copying and self.attention == "local" and self.core != "transformer":
+            raise ValueError(
+                "copying=True reads attention as probabilities, and those of attention='local' sum to less than 1; "
+                "take another attention"
             )
         if self.copying and not self.shared_vocabulary:
             raise ValueError(

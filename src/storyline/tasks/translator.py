@@ -22,10 +22,10 @@ class Translator(TextToText):
     gnmt                 Wu et al. 2016: one bidirectional layer at the bottom, residual connections from the third on
     hidden_size          units of each layer and direction; of a Transformer, its model size
     num_layers           layers of the encoder, and of the decoder
-    bidirectional        the recurrent encoder reads from both ends
+    bidirectional        the recurrent encoder reads from both ends; with gnmt its lowest layer alone does
     num_heads            of a Transformer and of "multihead"
     feedforward_size     of a Transformer; "auto": four times hidden_size
-    remember             as in Classifier; "auto": the 95th percentile of the source lengths
+    remember             as in Classifier; "auto": the 95th percentile of the source lengths; not for a Transformer
     level                "subword" (trained byte-pairs), "word" or "char". An unknown word in an output is replaced by
                          the source word with the most attention
     lowercase            texts are lowered first, the outputs are lower case then
@@ -44,7 +44,7 @@ class Translator(TextToText):
     label_smoothing      share of the target that is spread over all tokens
     scheduled_sampling   probability that the decoder reads its own token in the place of the right one (Bengio et al.
                          2015)
-    longest              pairs with a side of more tokens are left out of training, and counted; None: none are
+    longest              pairs with a side of more tokens, its end counted, are left out of training; None: none are
     beam                 hypotheses kept a text when predicting; 1: always the likeliest token
     length_penalty, coverage_penalty  alpha and beta of Wu et al. 2016, eq. 14
     epochs               at most so many passes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from storyline.data import TokenPairs, collate
 from storyline.layers import CopyingHead, packed
 from storyline.search import Beam, Hypothesis, Limits, beam_search
+from storyline.tasks.generation import check_count
 from storyline.tasks.text_to_text_network import SourceToTarget
 
 # Hypotheses times source tokens, padding included, that are searched side by side.
@@ -52,12 +54,56 @@ class Lengths:
         return asdict(self)
 
 
+def asked_beam(
+    n: int,
+    beam: int | None,
+    length_penalty: float,
+    coverage_penalty: float,
+    *,
+    usual: int,
+    vocabulary: int,
+    attends: bool,
+) -> Beam:
+    """The search for the n best outputs that predict's arguments ask for; ValueError names one that does not fit.
+
+    beam  None: `usual`, or as many as the vocabulary has tokens where that is fewer
+    """
+    n = check_count(n, "n", 1)
+    width = check_count(usual if beam is None else beam, "beam", 1)
+    if beam is None:
+        width = min(vocabulary, max(n, width))
+    for name, value in (("beam", width), ("n", n)):
+        if value > vocabulary:
+            raise ValueError(
+                f"{name} is {value}, and the vocabulary has {vocabulary} tokens; a beam keeps no more than that, and "
+                "5 to 50 are enough"
+            )
+    for name, penalty in (("length_penalty", length_penalty), ("coverage_penalty", coverage_penalty)):
+        if isinstance(penalty, bool) or not isinstance(penalty, Real) or not 0 <= penalty < math.inf:
+            raise ValueError(f"{name} is {penalty!r}; it must be a number, 0 or more")
+    if coverage_penalty and not attends:
+        raise ValueError(
+            f"coverage_penalty is {coverage_penalty}, and this model has no attention to cover the source with; set "
+            "it to 0"
+        )
+    width = max(n, width)
+    # All that were found, where several are wanted: some may spell the same text.
+    return Beam(width, float(length_penalty), float(coverage_penalty), n_best=width if n > 1 else 1)
+
+
 def write(
-    network: SourceToTarget, sources: Sequence[np.ndarray], beam: Beam, lengths: Lengths, end_id: int
+    network: SourceToTarget,
+    sources: Sequence[np.ndarray],
+    beam: Beam,
+    lengths: Lengths,
+    end_id: int,
+    *,
+    attention: bool = False,
 ) -> list[tuple[Hypothesis, ...]]:
     """The best outputs of each source, in their order; sources (tokens,) of one token or more.
 
-    Sources of like length are searched side by side, which changes no output. Call it in evaluation mode.
+    attention: give that of each output, too. Sources of like length are searched side by side, which changes no output.
+    Call it in evaluation mode.
     """
     found: list[tuple[Hypothesis, ...]] = [()] * len(sources)
     # A copying head mixes whole distributions.
@@ -69,9 +115,7 @@ def write(
         limits = Limits(begin, end_id, maximum, forbidden=(network.target.pad_id,))
         with torch.no_grad():
             state = network.begin(batch.inputs, batch.lengths)
-        result = beam_search(
-            network, state, beam, limits, source_lengths=batch.lengths, attention=network.attends
-        )
+        result = beam_search(network, state, beam, limits, source_lengths=batch.lengths, attention=attention)
         for place, hypotheses in zip(places, result.hypotheses, strict=True):
             found[place] = hypotheses
     return found

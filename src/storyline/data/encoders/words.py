@@ -82,8 +82,8 @@ class WordEncoder(TextEncoder):
         The case is folded word by word here, so that a letter whose lower case is longer moves nothing.
         """
         if self.whitespace:
-            return [match.span() for match in re.finditer(r"\S+|\n" if self.end else r"\S+", text)]
-        return [match.span() for match in _pattern(self.end, marks=not text.isascii()).finditer(text)]
+            return [match.span() for match in re.finditer(r"\S+|\n" if self._breaks else r"\S+", text)]
+        return [match.span() for match in _pattern(self._breaks, marks=not text.isascii()).finditer(text)]
 
     def fit(self, texts: Iterable[str]) -> Self:
         counts: Counter[str] = Counter()
