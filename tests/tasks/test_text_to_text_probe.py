@@ -108,7 +108,7 @@ def test_the_answer_is_the_networks(side: Side, copying: bool) -> None:
     assert (probe.total, probe.unit, len(probe.inputs)) == (40, "word", 20)
     whole = pairs.batch(np.arange(40))
     decoded = network(whole.source, whole.source_lengths, whole.target_in, whole.target_lengths)
-    wanted = network.log_probabilities(decoded, whole.target_in, whole.source)
+    wanted = network.log_probabilities(decoded, network.target(whole.target_in), whole.source)
     found = []
     for row, (symbols, target) in enumerate(zip(probe.symbols or (), probe.targets, strict=True)):
         same = [
