@@ -77,6 +77,17 @@ def test_the_page_on_results_lists_every_aim_not_reached_with_its_newest_figure(
     assert f"reaches {float(newest('digit_pixels_rnn')['mean']):.1f} " in "\n".join(table)
 
 
+def test_the_sentence_on_decoding_has_the_newest_figures() -> None:
+    with (README.parent / "benchmarks" / "decoding" / "results" / "decoding.csv").open(
+        newline="", encoding="utf-8"
+    ) as file:
+        row = [row for row in csv.DictReader(file) if row["threads"] == "2"][-1]
+    text = " ".join(README.read_text(encoding="utf-8").split())
+    speed = float(row["sentences_a_second"].split(";")[0].removeprefix("storyline: "))
+    assert f"writes {speed:.0f} sentences a second, {float(row['ratio']):.2f} times" in text
+    assert f"would take {row['cores_for_4.5e9_a_day']} cores" in text
+
+
 def test_the_tables_of_memory_are_those_of_the_results() -> None:
     text = README.read_text(encoding="utf-8")
     assert with_blocks(text) == text, "run `python -m benchmarks.memory readme`"

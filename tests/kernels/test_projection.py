@@ -95,7 +95,8 @@ def test_large_scores_and_what_is_no_number() -> None:
     best, columns, ending = Projection(weight, bias).likeliest(x, 3, 7)
     assert torch.equal(ending, torch.zeros(4))
     scores = torch.nn.functional.linear(x, weight, bias).log_softmax(1)
-    torch.testing.assert_close(best, scores.gather(1, columns), rtol=1e-5, atol=1e-3)
+    # Beside 3000 a float32 is known to 2.4e-4, and each side rounds twice there.
+    torch.testing.assert_close(best, scores.gather(1, columns), rtol=0, atol=1e-3)
     assert int(columns.max()) < 200
     x[1, 3] = torch.nan
     best, _, ending = Projection(weight, bias).likeliest(x, 3, 7)
