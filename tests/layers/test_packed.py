@@ -15,7 +15,7 @@ from storyline.layers import (
     AdaptiveHead,
     CellStack,
     LinearHead,
-    NextTokens,
+    PackedScores,
     TiedHead,
     TokenEmbedding,
     packed,
@@ -42,8 +42,8 @@ def test_a_head_says_the_same(kind: str) -> None:
     inputs = torch.randn(6, 32 if kind.endswith("projection") else 24).to(next(head.parameters()).dtype)
     with torch.no_grad():
         said, plain = packed(head)(inputs), head(inputs)
-    assert isinstance(said, NextTokens) == (kind != "float16")
-    if isinstance(said, NextTokens):
+    assert isinstance(said, PackedScores) == (kind != "float16")
+    if isinstance(said, PackedScores):
         torch.testing.assert_close(said.whole(), plain)
     ours, wanted = (likeliest_tokens(each, 4, 3, (0, 9)) for each in (said, plain.clone()))
     torch.testing.assert_close(ours[0], wanted[0])

@@ -10,7 +10,7 @@ from storyline.layers.dropout import LockedDropout
 from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
 from storyline.layers.episodic_memory import EpisodicMemory
 from storyline.layers.head import AdaptiveHead, Head, LinearHead, SampledHead, TiedHead
-from storyline.layers.packed import NextTokens, packed
+from storyline.layers.packed import PackedScores, packed
 from storyline.layers.pooling import Pooling, pool
 from storyline.layers.probe import MemoryProbe
 from storyline.layers.question_attention import AlignedQuestion, WeightedPooling
@@ -53,7 +53,7 @@ __all__ = [
     "LinearHead",
     "LockedDropout",
     "MemoryProbe",
-    "NextTokens",
+    "PackedScores",
     "Pooling",
     "Recurrent",
     "RecurrentDecoder",

@@ -23,7 +23,7 @@ M = TypeVar("M", bound=nn.Module)
 
 @final
 @dataclass(frozen=True)
-class NextTokens:
+class PackedScores:
     """What may come next, without scores of all of it in memory. Search takes it as it takes scores.
 
     inputs  (rows, input_size): what the projection to the vocabulary reads
@@ -49,7 +49,7 @@ def packed(module: M) -> M:
 
     Its weights are those of now: pack anew where they may have changed. On the CPU, in float32 or float64, with native
     kernels, linear maps and single steps of unidirectional recurrent layers run on packed weights, and a `LinearHead`
-    or `TiedHead` returns `NextTokens` in the place of scores. All else is shared with `module`, and runs as there.
+    or `TiedHead` returns `PackedScores` in the place of scores. All else is shared with `module`, and runs as there.
     What the packed parts make of a row has the same bits whatever rows are beside it.
     Raises ValueError for a module in training.
     """
@@ -138,9 +138,9 @@ class PackedHead(nn.Module):
                 self.first = PackedLinear(head.projection)
         self.eval()
 
-    def forward(self, inputs: Tensor) -> NextTokens:
+    def forward(self, inputs: Tensor) -> PackedScores:
         """What may come next, of inputs (rows, input_size)."""
-        return NextTokens(self.first(inputs), self.projection)
+        return PackedScores(self.first(inputs), self.projection)
 
 
 @final

@@ -121,7 +121,7 @@ class SourceToTarget(nn.Module):
     def step(self, tokens: Tensor, state: DecodingState) -> tuple[Any, Tensor | None, DecodingState]:
         """One token of each hypothesis (rows,) -> scores of the next, as search takes them, attention, new state.
 
-        Of a network that was packed (layers.packed) the scores are `NextTokens`, else (rows, vocabulary).
+        Of a network that was packed (layers.packed) the scores are `PackedScores`, else (rows, vocabulary).
         """
         embedded = self.target(tokens)
         decoded, state = self.decoder.step(self.scale * embedded, state)
