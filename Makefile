@@ -13,8 +13,10 @@ help:            ## list the targets
 demo: $(VENV)/.storyline   ## set up everything and run the main job: three models, one question, a report
 	$(BIN)/storyline demo --out demo
 
+# Two processes of one thread each; the tests of a file stay together, for they share what they trained.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.developer   ## set up everything and pass the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.developer  ## style, types, import rule
 	$(BIN)/ruff format --check .

@@ -18,8 +18,9 @@ if not torch.cuda.is_available():
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# OpenMP oversubscription costs twenty times the run, and thread counts change the last bits.
-torch.set_num_threads(2)
+# OpenMP oversubscription costs twenty times the run, and thread counts change the last bits. Processes that share the
+# tests (pytest -n) have one thread each; a test of several threads sets them itself.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 ROOT = Path(__file__).resolve().parents[1]
 # The benchmarks are tested too, and they are not part of the installed package.

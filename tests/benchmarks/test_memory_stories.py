@@ -45,8 +45,13 @@ def test_a_claim_holds_by_four_seeds_of_five() -> None:
 def test_the_quick_set_is_what_is_claimed() -> None:
     names = {stories.name_of(claim.story) for claim in stories.CLAIMS}
     assert names == {"party", "router", "john-he", "breakfast", "but-then", "chase", "books", "parity"}
+    runs = stories.quick(5, examples=1)
+    assert len(runs) == 5 * len(stories.CLAIMS)
     for claim in stories.CLAIMS:
         assert claim.distance in stories.planned(stories.name_of(claim.story))[1]
+        asked = {run.distances for run in runs if stories.label(run.story) == claim.story}
+        assert len(asked) == 1
+        assert max(asked.pop()) == claim.distance
 
 
 def test_a_story_has_the_budget_of_its_rows() -> None:
