@@ -111,6 +111,7 @@ class Terminal:
         while text not in self._unread:
             if time.monotonic() > deadline:
                 self.process.kill()
+                self.process.wait()
                 raise AssertionError(f"no {text!r} in {self._unread!r}")
             if select.select([self.side], [], [], 1.0)[0]:
                 piece = os.read(self.side, 4096).decode(errors="replace")

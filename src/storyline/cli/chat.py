@@ -123,7 +123,8 @@ def _prompt(say: Say, conversation: Conversation, state: Path | None) -> None:
         console.print(f"{state} goes on after {conversation.state.turns:,} turns")
     try:
         while True:
-            turn = console.input("[bold]> [/bold]")
+            # The prompt is readline's to write: it knows then where the line begins, and shows it when keys are read.
+            turn = input("> ")
             if turn.strip():
                 console.print(say(turn), markup=False, soft_wrap=True)
             else:
