@@ -27,7 +27,7 @@ from storyline.tasks.estimator import (
     steps_to_remember,
     unharmed,
 )
-from storyline.tasks.language_network import NextToken
+from storyline.tasks.next_token import NextToken
 from storyline.tasks.settings import check_settings
 from storyline.training.identity import digest
 
@@ -165,7 +165,7 @@ class Chatbot(SequenceEstimator[NextToken]):
         typical = min(_REMEMBERED, float(np.percentile([len(row) - 1 for row in ids], 95)))
         self.resolved_ = resolve_chatbot(
             settings,
-            remember=None if settings.core == "transformer" else steps_to_remember(settings, typical),
+            remember=steps_to_remember(settings, typical),
             vocabulary=self.encoder_.size,
             validated=bool(checked),
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from storyline.data import TextEncoder, text_encoder
 from storyline.tasks.inputs import check_list, refuse_surrogates
-from storyline.tasks.settings import LanguageModelSettings
+from storyline.tasks.language_settings import LanguageModelSettings
 
 Text = str | Sequence[str]
 # Size of the vocabulary of byte-pairs, and how far a blank is looked for, in characters.

@@ -26,10 +26,13 @@ from storyline.tasks.estimator import (
 )
 from storyline.tasks.generation import check_count, drawing
 from storyline.tasks.inputs import check_text
-from storyline.tasks.language_network import LanguageProgram, NextToken, new_language_network, read_loss
+from storyline.tasks.language_network import new_language_network
 from storyline.tasks.language_probe import probe_language
+from storyline.tasks.language_program import LanguageProgram, read_loss
 from storyline.tasks.language_scoring import score_tokens
-from storyline.tasks.settings import LanguageModelSettings, check_settings, resolve_language
+from storyline.tasks.language_settings import LanguageModelSettings, resolve_language
+from storyline.tasks.next_token import NextToken
+from storyline.tasks.settings import check_settings
 from storyline.tasks.starting_vectors import (
     StartingVectors,
     embedding_size,
@@ -41,7 +44,7 @@ from storyline.tasks.word_vectors import WordVectors
 
 
 class LanguageModel(SequenceEstimator[NextToken]):
-    """A recurrent language model: learns one long text, or several, and continues others.
+    """A language model: learns one long text, or several, and continues others.
 
     A text is one string, or a list of documents. A model that learned several documents reads <end> after each of
     them, and after every document that it is given later, a single one too (for words, <end> is also the line
@@ -50,9 +53,13 @@ class LanguageModel(SequenceEstimator[NextToken]):
     stays within one.
 
     level                "char", "word" or "subword" (trained byte-pairs)
-    core                 "lstm", "gru" or "rnn"
+    core                 "lstm", "gru", "rnn" or "transformer"
     hidden_size          units of each layer
     num_layers           layers of the stack
+    num_heads            of a Transformer's attention
+    window               how many tokens each layer of a Transformer sees, and keeps from chunk to chunk and in
+                         generating; "auto": the length of a chunk; None: all, and what is kept grows with the text,
+                         in training too
     remember             as in Classifier; "auto": the length of a chunk
     lowercase            the text is lowered first
     whitespace           for words: a token is what stands between blanks; else punctuation stands apart
@@ -69,8 +76,9 @@ class LanguageModel(SequenceEstimator[NextToken]):
                          information); "auto": for words, above 5,000 of them, where fit is given no vectors
     freeze_vectors       keep the vectors that fit is given as they are (other words' are learned); else they are tuned
     shortcut             the head also reads the last token itself, past the recurrent stack; "auto": likewise
-    dropout              of the state that the head reads, between layers, and, but for characters, of the embedding
-                         (the same channels at all steps of a chunk)
+    dropout              of the state that the head reads, between layers (of a Transformer: of what it reads, and of
+                         each sublayer), and, but for characters, of the embedding (the same channels at all steps of a
+                         chunk)
     learn_initial_state  make the state before a text a parameter
     steps                length of a chunk
     epochs               at most so many passes
@@ -96,9 +104,11 @@ class LanguageModel(SequenceEstimator[NextToken]):
         self,
         *,
         level: Literal["char", "word", "subword"] = "char",
-        core: Literal["lstm", "gru", "rnn"] = "lstm",
+        core: Literal["lstm", "gru", "rnn", "transformer"] = "lstm",
         hidden_size: int = 256,
         num_layers: int = 1,
+        num_heads: int = 4,
+        window: int | Literal["auto"] | None = "auto",
         remember: int | Literal["auto"] | None = "auto",
         lowercase: bool = False,
         whitespace: bool = False,
@@ -350,7 +360,9 @@ class LanguageModel(SequenceEstimator[NextToken]):
 
     def _starting_vectors(self, ids: np.ndarray, vectors: WordVectors | None) -> StartingVectors | None:
         if vectors is not None:
-            return encoder_vectors(vectors, self.encoder_, self.resolved_.seed)
+            given = encoder_vectors(vectors, self.encoder_, self.resolved_.seed)
+            # A Transformer multiplies what it reads, made for vectors of length 1 (layers.Entrance).
+            return given.with_spread() if self.resolved_.core == "transformer" else given
         if not self.resolved_.word_vectors:
             return None
         assert isinstance(self.encoder_, WordEncoder)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from storyline.tasks.language_network import Carry, NextToken
+from storyline.tasks.next_token import Carry, NextToken
 
 # Rows read side by side, steps read at once, and positions whose scores of all tokens stand in memory together.
 _ROWS, _READING, _SCORED = 64, 512, 512

@@ -356,10 +356,8 @@ def _sized(
 
 def _resolve(settings: TextToTextSettings, training: TokenPairs, *, patient: bool) -> TextToTextSettings:
     """The settings with every "auto" replaced, as the docstring of Translator says."""
-    remember = None
-    if settings.core != "transformer":
-        remember = steps_to_remember(settings, float(np.percentile(training.source_lengths, 95)))
-    update: dict[str, Any] = {"remember": remember}
+    typical = float(np.percentile(training.source_lengths, 95))
+    update: dict[str, Any] = {"remember": steps_to_remember(settings, typical)}
     if settings.embedding_size == "auto":
         update["embedding_size"] = settings.hidden_size
     if settings.feedforward_size == "auto":

@@ -89,6 +89,8 @@ class TextToTextSettings(ModelSettings):
             "weight_dropout": 0,
             "backend": "auto",
         }
+        if self.remember is not None:
+            unset["remember"] = "auto"
         for name, value in unset.items():
             if getattr(self, name) != value:
                 raise ValueError(
