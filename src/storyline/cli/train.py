@@ -41,6 +41,9 @@ Separator = Annotated[
     str | None, typer.Option(help="What parts the fields of a .csv or .tsv.", show_default=", or a tab")
 ]
 Core = Annotated[str | None, typer.Option(help="lstm, gru or rnn.", show_default="lstm")]
+ReadingCore = Annotated[
+    str | None, typer.Option(help="lstm, gru, rnn or transformer.", show_default="lstm")
+]
 HiddenSize = Annotated[int | None, typer.Option(help="Units a layer and direction.")]
 NumLayers = Annotated[int | None, typer.Option(help="Layers stacked.")]
 Remember = Annotated[
@@ -131,7 +134,7 @@ def language(
     validation: Validation = None,
     vectors: Vectors = None,
     level: Annotated[str | None, typer.Option(help="char, word or subword.", show_default="char")] = None,
-    core: Core = None,
+    core: ReadingCore = None,
     hidden_size: HiddenSize = None,
     num_layers: NumLayers = None,
     remember: Remember = None,

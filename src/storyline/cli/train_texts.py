@@ -18,6 +18,7 @@ from storyline.cli.train import (
     NumLayers,
     Out,
     Overwrite,
+    ReadingCore,
     Seed,
     Separator,
     Threads,
@@ -53,7 +54,6 @@ Attention = Annotated[
 AnyCore = Annotated[
     str | None, typer.Option(help="lstm, gru, rnn, slstm or transformer.", show_default="lstm")
 ]
-ChatCore = Annotated[str | None, typer.Option(help="lstm, gru, rnn or transformer.", show_default="lstm")]
 Level = Annotated[str | None, typer.Option(help="subword, word or char.", show_default="subword")]
 
 
@@ -160,7 +160,7 @@ def chat(
         str | None, typer.Option(help="Column with a list of the turns.", show_default="turns")
     ] = None,
     validation: Validation = None,
-    core: ChatCore = None,
+    core: ReadingCore = None,
     hidden_size: HiddenSize = None,
     num_layers: NumLayers = None,
     epochs: Epochs = None,
