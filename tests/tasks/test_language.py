@@ -208,7 +208,13 @@ def test_a_row_that_begins_again_reads_as_if_nothing_had_been_before(model: Lang
 
 @pytest.mark.parametrize("core", ["lstm", "transformer"])
 def test_stopped_and_resumed_is_the_same(core: str, tmp_path) -> None:
-    settings = QUICK | {"core": core, "epochs": 2, "checkpoint_every": 5, "validation_fraction": 0.1, "dropout": 0.2}
+    settings = QUICK | {
+        "core": core,
+        "epochs": 2,
+        "checkpoint_every": 5,
+        "validation_fraction": 0.1,
+        "dropout": 0.2,
+    }
     whole = LanguageModel(**settings).fit(echoes(150))
 
     def stop(event: object) -> None:

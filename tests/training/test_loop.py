@@ -471,7 +471,8 @@ def test_bfloat16_is_refused_in_a_sentence_or_served() -> None:
         assert train(Small(), settings(precision="bf16", device="cpu")).steps == 30
         return
     with pytest.raises(
-        TrainingError, match=r"precision is 'bf16', but this cpu cannot run .* recurrent layers in it .*take '32'"
+        TrainingError,
+        match=r"precision is 'bf16', but this cpu cannot run .* recurrent layers in it .*take '32'",
     ):
         train(Small(), settings(precision="bf16", device="cpu"))
 

@@ -26,7 +26,7 @@ FILES = {
     "tag": ("validation", "vectors"),
     "translate": ("validation", "validation_target", "vectors", "target_vectors"),
     "summarise": ("validation", "validation_target", "vectors", "target_vectors"),
-    "answer": ("validation",),
+    "answer": ("validation", "unlabelled", "vectors"),
     "chat": ("validation",),
 }
 # Tasks of a source and a target, both texts; and those of which a model is asked for texts.

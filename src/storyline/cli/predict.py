@@ -79,7 +79,9 @@ def predict(
         separator=separator,
     )
     _refuse_task(model, run, out)
-    how = decoding(run, beam=beam, length_penalty=length_penalty, coverage_penalty=coverage_penalty)
+    how = decoding(
+        run, estimator, beam=beam, length_penalty=length_penalty, coverage_penalty=coverage_penalty
+    )
     examples = read_examples(run, file, targets=False)
     kept = _kept(examples)
     suffix = out.suffix if out is not None else PLAIN if examples.plain else ".csv"

@@ -22,6 +22,7 @@ from storyline.cli.train import (
     Seed,
     Separator,
     Threads,
+    Unlabelled,
     Validation,
     Vectors,
     begin,
@@ -133,6 +134,8 @@ def answer(
     ] = None,
     separator: Separator = None,
     validation: Validation = None,
+    unlabelled: Unlabelled = None,
+    vectors: Vectors = None,
     mode: Annotated[
         str | None,
         typer.Option(help="span: point at a piece of the context; generate; or auto.", show_default="auto"),

@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from storyline.cli.runs import Run
 
 
-def decoding(run: Run, **given: float | None) -> dict[str, float]:
-    """The options of the search that were given; ValueError where the model does not search."""
+def decoding(run: Run, estimator: Any, **given: float | None) -> dict[str, float]:
+    """The options of the search that were given; ValueError for one that the model's search does not know."""
     wanted = {name: value for name, value in given.items() if value is not None}
-    if wanted and run.task not in PAIRS:
-        option = next(iter(wanted)).replace("_", "-")
-        raise ValueError(
-            f"--{option} steers the search of a model that translates or summarises, and this is a {run.task} model; "
-            "leave it out"
-        )
+    pointing = run.task == "answer" and estimator.resolved_.mode == "span"
+    known = given if run.task in PAIRS else ("beam",) if run.task == "answer" and not pointing else ()
+    for name in wanted:
+        if name not in known:
+            searching = (
+                "translates, summarises or writes answers" if name == "beam" else "translates or summarises"
+            )
+            this = "one points at answers" if pointing else f"is a {run.task} model"
+            raise ValueError(
+                f"--{name.replace('_', '-')} steers the search of a model that {searching}, and this {this}; leave it "
+                "out"
+            )
     if wanted.get("beam", 1) < 1:
         raise ValueError(f"--beam is {wanted['beam']}; it must be at least 1")
     return wanted

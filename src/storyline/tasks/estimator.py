@@ -251,7 +251,10 @@ def recurrent(
 
 
 def steps_to_remember(settings: ModelSettings, steps: float) -> int | None:
-    """What `remember` becomes: "auto" is `steps`, at least 3; a vanilla RNN keeps torch's initialisation, a Transformer has none."""
+    """What `remember` becomes: "auto" is `steps`, at least 3.
+
+    For a vanilla RNN that leaves torch's initialisation; a Transformer has none to change.
+    """
     if settings.remember != "auto":
         return settings.remember
     return None if settings.core in ("rnn", "transformer") else max(3, round(steps))

@@ -143,6 +143,7 @@ class AnswererSettings(ModelSettings):
     label_smoothing: Share
     word_vectors: bool | Auto
     hops: PositiveInt
+    beam: PositiveInt = 1  # not in models saved before there was the choice
     longest: PositiveInt | Auto
 
 

@@ -31,7 +31,8 @@ def make_fabric(settings: TrainingSettings, module: nn.Module) -> Fabric:
     recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
     if settings.precision == "bf16" and recurrent and (reason := _without_bf16(device)) is not None:
         raise TrainingError(
-            f"precision is 'bf16', but this {device} cannot run the model's recurrent layers in it ({reason}); take '32'"
+            f"precision is 'bf16', but this {device} cannot run the model's recurrent layers in it ({reason}); "
+            "take '32'"
         )
     return Fabric(
         accelerator=device, devices=1, precision="bf16-mixed" if settings.precision == "bf16" else "32-true"
