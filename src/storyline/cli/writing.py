@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from storyline.cli.options import PAIRS
@@ -34,6 +36,15 @@ def decoding(run: Run, estimator: Any, **given: float | None) -> dict[str, float
     if wanted.get("beam", 1) < 1:
         raise ValueError(f"--beam is {wanted['beam']}; it must be at least 1")
     return wanted
+
+
+@contextmanager
+def lengths_said_later() -> Iterator[None]:
+    """Inside, no warning of texts longer than any in training: `print_read` says how many, a picture shows them."""
+    from storyline.tasks import UnseenLengthWarning
+
+    with warnings.catch_warnings(action="ignore", category=UnseenLengthWarning):
+        yield
 
 
 def print_read(console: Console, estimator: Any) -> None:
@@ -72,7 +83,8 @@ def written_scores(
     from storyline.tasks.text_scores import summary_scores, translation_scores
 
     rows = filled_pairs(examples.inputs, examples.targets)
-    outputs = estimator.predict([examples.inputs[row] for row in rows], **how)
+    with lengths_said_later():
+        outputs = estimator.predict([examples.inputs[row] for row in rows], **how)
     references = [examples.targets[row] for row in rows]
     print_read(console, estimator)
     try:

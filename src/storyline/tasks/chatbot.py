@@ -66,8 +66,8 @@ class Chatbot(SequenceEstimator[NextToken]):
     epochs               at most so many passes
     max_steps            at most so many steps, also in the middle of a pass; None: all passes
     batch_tokens         tokens of a batch, about
-    learning_rate, weight_decay, schedule, warmup, clip_norm, average, validate_every, patience, restore_best,
-    checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
+    learning_rate, weight_decay, schedule, warmup, clip_norm, average, average_last, validate_every, patience,
+    restore_best, checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
     validation_fraction  share of the dialogues that are held out to choose the best weights; 0: none are
     seed                 of everything random
     backend              of the layers: "auto", "torch", "triton" or "reference"
@@ -108,6 +108,7 @@ class Chatbot(SequenceEstimator[NextToken]):
         warmup: float | None = None,
         clip_norm: float | None = 1.0,
         average: float | None = None,
+        average_last: int | None = None,
         validation_fraction: float = 0.05,
         validate_every: int | None = None,
         patience: int | None = None,

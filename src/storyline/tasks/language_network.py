@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from storyline.data import TextEncoder
+from storyline.data import TextEncoder, WordEncoder, ppmi_vectors
 from storyline.layers import AdaptiveHead, LinearHead, SampledHead, TiedHead, TokenEmbedding
 from storyline.tasks.language_settings import LanguageModelSettings
 from storyline.tasks.next_token import NextToken, new_core
-from storyline.tasks.starting_vectors import StartingVectors, embedding_arguments
+from storyline.tasks.starting_vectors import StartingVectors, embedding_arguments, encoder_vectors
+from storyline.tasks.word_vectors import WordVectors
 
 # Adaptive softmax: the most frequent words, and ranges of rarer ones (Grave et al. 2017).
 _CUTOFFS = (2_000, 10_000, 50_000)
@@ -37,6 +39,27 @@ def new_language_network(
         dropout=0.0 if settings.level == "char" else settings.dropout,
         shortcut=bool(settings.shortcut),
     )
+
+
+def language_vectors(
+    settings: LanguageModelSettings, encoder: TextEncoder, ids: np.ndarray, vectors: WordVectors | None
+) -> StartingVectors | None:
+    """Where the vectors of the tokens start: at the given ones, or at what the training text teaches; None: at random.
+
+    settings  resolved. ids: the training text
+    """
+    if vectors is not None:
+        given = encoder_vectors(vectors, encoder, settings.seed)
+        # A Transformer multiplies what it reads, which is made for vectors of length 1, see `Entrance`.
+        return given.with_spread() if settings.core == "transformer" else given
+    if not settings.word_vectors:
+        return None
+    assert isinstance(encoder, WordEncoder)
+    assert settings.embedding_size != "auto"
+    found = ppmi_vectors(
+        [ids], encoder.vocabulary, settings.embedding_size, seed=settings.seed, name="embedding_size"
+    )
+    return StartingVectors(found)
 
 
 def _new_head(

@@ -8,6 +8,8 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from storyline.tasks.next_token_settings import NextTokenSettings
 from storyline.tasks.settings import Auto
+from storyline.tasks.starting_vectors import embedding_size, refuse_frozen_noise
+from storyline.tasks.word_vectors import WordVectors
 
 # From how many words on the softmax is sampled where that is "auto".
 _MANY_WORDS = 5_000
@@ -41,6 +43,17 @@ class LanguageModelSettings(NextTokenSettings):
         if self.word_vectors is True and self.level != "word":
             raise ValueError(f"word_vectors=True needs level='word', and level is {self.level!r}")
         return self
+
+
+def sized(settings: LanguageModelSettings, vectors: WordVectors | None) -> LanguageModelSettings:
+    """The settings with the embedding_size of the vectors given; ValueError where they do not go together."""
+    refuse_frozen_noise(settings.freeze_vectors, vectors)
+    if vectors is None:
+        return settings
+    if settings.word_vectors is True:
+        raise ValueError("word_vectors=True learns vectors from the text, and vectors were given; drop one")
+    size = embedding_size(settings.embedding_size, vectors, 0)
+    return settings.model_copy(update={"embedding_size": size})
 
 
 def resolve_language(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from storyline.tasks.settings import Auto, ModelSettings, Share
 
@@ -12,12 +12,15 @@ from storyline.tasks.settings import Auto, ModelSettings, Share
 class NextTokenSettings(ModelSettings):
     """What reads: a recurrent core or a Transformer, which differ by one word."""
 
+    # What has a default here is not in models that were saved before there was the choice.
+
     specials: ClassVar[int] = 3
 
     core: Literal["lstm", "gru", "rnn", "transformer"]  # type: ignore[assignment]
-    num_heads: PositiveInt = 4  # not in language models saved before there was the choice
+    num_heads: PositiveInt = 4
     window: PositiveInt | Auto | None = None
     dropout: Share
+    average_last: Annotated[int, Field(ge=2)] | None = None
 
     @model_validator(mode="after")
     def _core_has_its_settings(self) -> Self:
