@@ -384,7 +384,7 @@ def test_refuses_settings(settings: dict[str, Any], message: str) -> None:
 
 
 def test_refuses_elsewhere(trained: Chatbot) -> None:
-    with pytest.raises(ValueError, match="X holds 1 dialogue, which cannot be held out"):
+    with pytest.raises(ValueError, match="1 dialogue was given, which cannot be held out"):
         Chatbot(**SETTINGS | {"validation_fraction": 0.5}).fit(introductions(1))
     with pytest.raises(ValueError, match=r"validation\[0\]\[0\] is an empty turn"):
         Chatbot(**SETTINGS).fit(introductions(9), validation=[[""]])

@@ -28,10 +28,10 @@ def decoding(run: Run, estimator: Any, **given: float | None) -> dict[str, float
             searching = (
                 "translates, summarises or writes answers" if name == "beam" else "translates or summarises"
             )
-            this = "one points at answers" if pointing else f"is a {run.task} model"
+            this = "points at answers" if pointing else f"is from `storyline train {run.task}`"
             raise ValueError(
-                f"--{name.replace('_', '-')} steers the search of a model that {searching}, and this {this}; leave it "
-                "out"
+                f"--{name.replace('_', '-')} steers the search of a model that {searching}, and this one {this}; "
+                "leave it out"
             )
     if wanted.get("beam", 1) < 1:
         raise ValueError(f"--beam is {wanted['beam']}; it must be at least 1")

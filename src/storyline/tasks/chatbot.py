@@ -280,7 +280,7 @@ def _hold_out(
         return dialogues, given or []
     if len(dialogues) < 2:
         raise ValueError(
-            "X holds 1 dialogue, which cannot be held out and learned; give more, or set validation_fraction=0"
+            "1 dialogue was given, which cannot be held out and learned; give more, or set validation_fraction=0"
         )
     kept, out = split_validation(len(dialogues), settings.validation_fraction, settings.seed)
     return [dialogues[row] for row in kept], [dialogues[row] for row in out]
