@@ -82,6 +82,10 @@ def test_lines_in_and_lines_out(storyline: Command, aligned: tuple[Path, Path], 
     out, held_out = tmp_path / "model", ("--validation", aligned[0], "--validation-target", aligned[1])
     result = storyline("train", "translate", *aligned, *held_out, "--level", "word", "--out", out, *SMALL)
     assert result.exit_code == 0, result.output
+    # What is suggested next has both files, too.
+    assert f"storyline memory {out} {aligned[0]} {aligned[1]} --out report.html" in result.output
+    folder = storyline("train", "translate", aligned[0], tmp_path, "--out", tmp_path / "other", *SMALL)
+    assert f"{tmp_path} is a folder; give one of the files in it" in folder.output
     new = tmp_path / "new.txt"
     # Empty ones in the middle and at the end, a long one, one in other scripts; a blank table column is no header.
     lines = ["eins zwei", "", " ".join(["drei"] * 40), "один 二 ثلاثة", "vier", "", ""]
