@@ -1,4 +1,4 @@
-"""How good translations are: BLEU, chrF and TER by sacreBLEU, of raw text against raw text.
+"""How good translations are: what `storyline evaluate` says, BLEU and chrF, and beside them TER and margins.
 
 References are what the publisher wrote; a system hands over text as a reader would get it, so that no choice of its
 own tokens or its own case moves its score. Source: M. Post (2018), "A call for clarity in reporting BLEU scores".
@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
+
+from storyline.tasks.text_scores import translation_scores
 
 SAMPLES = 1000
 
@@ -41,16 +42,14 @@ class TranslationScores:
 
 def score(translations: list[str], references: list[str]) -> TranslationScores:
     """One translation and one reference a sentence, in the same order."""
-    if len(translations) != len(references):
-        raise ValueError(
-            f"{len(translations)} translations came for {len(references)} references; give one a reference"
-        )
+    plain = translation_scores(translations, references)
+    # sacreBLEU shows the interval only inside a sentence for people, as `_ci`.
     bleu = BLEU().corpus_score(translations, [references], n_bootstrap=SAMPLES)
     ter = TER().corpus_score(translations, [references], n_bootstrap=SAMPLES)
     return TranslationScores(
-        bleu=bleu.score,
-        bleu_margin=float(bleu._ci),  # sacreBLEU shows it only inside a sentence for people
-        chrf=CHRF().corpus_score(translations, [references]).score,
+        bleu=float(plain["bleu"]),
+        bleu_margin=float(bleu._ci),
+        chrf=float(plain["chrf"]),
         ter=ter.score,
         ter_margin=float(ter._ci),
     )
@@ -58,9 +57,7 @@ def score(translations: list[str], references: list[str]) -> TranslationScores:
 
 def signature() -> str:
     """The signature, by sacreBLEU, of the BLEU that `score` computes, without its bootstrap."""
-    bleu = BLEU()
-    bleu.corpus_score(["."], [["."]])
-    return str(bleu.get_signature())
+    return str(translation_scores(["."], ["."])["bleu_signature"])
 
 
 def share_closed(system: TranslationScores, baseline: TranslationScores) -> dict[str, float]:

@@ -29,7 +29,7 @@ def test_scores_of_raw_text() -> None:
 
 
 def test_as_many_translations_as_references() -> None:
-    with pytest.raises(ValueError, match="1 translations came for 2 references; give one a reference"):
+    with pytest.raises(ValueError, match="there are 1 outputs and 2 references; give one for each"):
         score(["Ein Mann."], REFERENCES)
 
 

@@ -215,6 +215,16 @@ def test_unlabelled_plain_text(storyline: Command, questions: Path, tmp_path: Pa
     assert "unknown" not in storyline("predict", tmp_path / "model", tmp_path / "new.csv").output
 
 
+def test_a_transformer_language_model_differs_by_one_word(
+    storyline: Command, tale: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    result = storyline("train", "language", tale, "--core", "transformer", "--out", out, *QUICK)
+    assert result.exit_code == 0, result.output
+    written = storyline("generate", out, "--prompt", "the cat", "--length", "20", "--seed", "1")
+    assert len(written.stdout.rstrip("\n")) == len("the cat") + 20
+
+
 def test_language_model_from_a_text(storyline: Command, tale: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     result = storyline("train", "language", tale, "--level", "char", "--out", out, *QUICK)

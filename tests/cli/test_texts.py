@@ -82,6 +82,10 @@ def test_lines_in_and_lines_out(storyline: Command, aligned: tuple[Path, Path], 
     out, held_out = tmp_path / "model", ("--validation", aligned[0], "--validation-target", aligned[1])
     result = storyline("train", "translate", *aligned, *held_out, "--level", "word", "--out", out, *SMALL)
     assert result.exit_code == 0, result.output
+    # What is suggested next has both files, too.
+    assert f"storyline memory {out} {aligned[0]} {aligned[1]} --out report.html" in result.output
+    folder = storyline("train", "translate", aligned[0], tmp_path, "--out", tmp_path / "other", *SMALL)
+    assert f"{tmp_path} is a folder; give one of the files in it" in folder.output
     new = tmp_path / "new.txt"
     # Empty ones in the middle and at the end, a long one, one in other scripts; a blank table column is no header.
     lines = ["eins zwei", "", " ".join(["drei"] * 40), "один 二 ثلاثة", "vier", "", ""]
@@ -187,7 +191,14 @@ def test_options_that_a_model_has_no_use_for(
     columns = ("--text", "question", "--label", "kind")
     assert storyline("train", "classify", questions, *columns, "--out", out, *SMALL).exit_code == 0
     for option, said in (
-        (("--beam", "3"), "--beam steers the search of a model that translates or summarises"),
+        (
+            ("--beam", "3"),
+            "--beam steers the search of a model that translates, summarises or writes answers",
+        ),
+        (
+            ("--length-penalty", "1"),
+            "--length-penalty steers the search of a model that translates or summarises",
+        ),
         (("--out", tmp_path / "answers.txt"), "ends in .txt, which holds texts alone"),
     ):
         result = storyline("predict", out, questions, *option)
@@ -313,7 +324,42 @@ def test_questions_about_texts(storyline: Command, contexts: Path, tmp_path: Pat
     assert metrics["n"] == 40
     assert {"exact_match", "f1"} <= metrics.keys()
     result = storyline("predict", out, contexts, "--beam", "2")
-    assert "--beam steers the search of a model that translates or summarises" in result.output
+    assert "or writes answers, and this one points at answers; leave it out" in result.output.replace(
+        "\n", " "
+    )
+
+
+def test_questions_are_answered_in_words_by_a_search(
+    storyline: Command, contexts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    result = storyline("train", "answer", contexts, "--out", out, "--mode", "generate", *SMALL)
+    assert result.exit_code == 0, result.output
+    told = [storyline("predict", out, contexts, "--beam", beam).stdout for beam in ("1", "3")]
+    assert told[0] == storyline("predict", out, contexts).stdout
+    assert len(told[1].splitlines()) == 41
+    found = storyline("evaluate", out, contexts, "--beam", "3", "--json")
+    assert json.loads(found.stdout)["n"] == 40, found.output
+
+
+def test_questions_start_from_other_texts(storyline: Command, contexts: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("the zyzzyva sails down the river\n" * 6, encoding="utf-8")
+    (tmp_path / "vectors.txt").write_text("zyzzyva 0.1 0.2\nwent -0.3 0.4\n", encoding="utf-8")
+    (tmp_path / "new.csv").write_text("context,question\nzyzzyva went,who went\n", encoding="utf-8")
+    for number, more in enumerate(
+        (
+            ("--unlabelled", tmp_path / "more.txt"),
+            ("--unlabelled", contexts),
+            ("--vectors", tmp_path / "vectors.txt"),
+        )
+    ):
+        out = tmp_path / f"model{number}"
+        settings = ("--mode", "span", *SMALL, "--set", f"embedding_size={2 if number == 2 else 8}")
+        result = storyline("train", "answer", contexts, "--out", out, *settings, *more)
+        assert result.exit_code == 0, result.output
+        # zyzzyva stands in none of the questions.
+        unknown = storyline("predict", out, tmp_path / "new.csv").stderr
+        assert f"{2 if number == 1 else 1} of 4" in unknown, unknown
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import torch
 
 from storyline.memory import horizon
 from storyline.tasks import Answerer, WordVectors, load
+from storyline.tasks.answer_stories import read_stories
+from storyline.tasks.answer_texts import check_asked
 from storyline.tasks.estimator import measuring
 from storyline.training import TrainingError
 
@@ -93,6 +95,44 @@ def test_points_at_words_never_seen(pointer: Answerer) -> None:
         assert 0 < span.probability <= 1
         if span.text == answer:
             assert span.start == context.index(answer)
+
+
+def greedily(model: Answerer, context: str, question: str) -> str:
+    """The likeliest next word, until that is the end, asked of the network by hand."""
+    words, network = model.words_, model.network_
+    stories = read_stories(check_asked([context], [question]), words)
+    state = network.decoder.begin(network.encode(stories.batch(np.array([0]))))
+    said: list[int] = [words.end_id]
+    while len(said) <= model.resolved_.longest and (len(said) == 1 or said[-1] != words.end_id):
+        scores, _, state = network.step(torch.tensor(said[-1:]), state)
+        scores[0, [words.pad_id, words.unknown_id]] = -torch.inf
+        scores[0, words.end_id] -= torch.inf if len(said) == 1 else 0
+        said.append(int(scores.argmax()))
+    return words.decode([word for word in said[1:] if word != words.end_id])
+
+
+def test_a_beam_of_one_is_greedy(writer: Answerer) -> None:
+    contexts, questions, _ = who_is_where(12, seed=6)
+    with torch.no_grad():
+        greedy = [greedily(writer, *row) for row in zip(contexts, questions, strict=True)]
+    assert writer.predict(contexts, questions, beam=1) == writer.predict(contexts, questions) == greedy
+
+
+def test_a_beam_finds_the_likeliest_answer(tmp_path: Path, pointer: Answerer) -> None:
+    # Four answers in seven begin with red, but three in seven are just blue nine.
+    told = ["red one"] * 2 + ["red two"] * 2 + ["blue nine"] * 3
+    rows = ["It rains."] * 70, ["What?"] * 70, told * 10
+    settings = {"hidden_size": 16, "hops": 1, "batch_size": 7, "epochs": 9, "learning_rate": 0.02}
+    model = Answerer(**WRITING | settings).fit(*rows)
+    assert model.predict(["It rains."], ["What?"])[0].startswith("red")
+    assert model.predict(["It rains."], ["What?"], beam=3) == ["blue nine"]
+    assert model.evaluate(*rows, beam=3)["exact_match"] == pytest.approx(3 / 7)
+    model.set_params(beam=3).save_pretrained(tmp_path)
+    assert load(tmp_path).predict(["It rains."], ["What?"]) == ["blue nine"]
+    with pytest.raises(ValueError, match="beam is 0; it must be a whole number, 1 or more"):
+        model.predict(["It rains."], ["What?"], beam=0)
+    with pytest.raises(ValueError, match="beam is 2, and this model points at its answers"):
+        pointer.predict(["A has b-c!"], ["What has A?"], beam=2)
 
 
 @pytest.mark.parametrize("which", ["writer", "pointer"])

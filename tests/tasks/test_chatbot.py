@@ -309,6 +309,20 @@ def test_stopped_and_resumed_is_the_same(tmp_path: Path) -> None:
         assert torch.equal(value, resumed.network_.state_dict()[name]), name
 
 
+def test_the_weights_at_the_last_validations_are_averaged() -> None:
+    settings = SETTINGS | {"schedule": "constant", "validation_fraction": 0.2, "restore_best": False}
+    dialogues = introductions(20)
+    one, two, mean = (
+        Chatbot(**settings | more).fit(dialogues).network_.state_dict()
+        for more in ({"epochs": 1}, {"epochs": 2}, {"epochs": 2, "average_last": 2})
+    )
+    for name, value in mean.items():
+        torch.testing.assert_close(value, (one[name] + two[name]) / 2, msg=name)
+    assert not torch.equal(one["head.bias"], two["head.bias"])
+    with pytest.raises(ValueError, match="average_last=1; it must be greater than or equal to 2"):
+        Chatbot(**settings | {"average_last": 1}).fit(dialogues)
+
+
 def test_memory_probe_measures_the_model(trained: Chatbot) -> None:
     dialogues = introductions(60, seed=4)
     probe = trained.memory_probe(dialogues, sample=300)
@@ -370,7 +384,7 @@ def test_refuses_settings(settings: dict[str, Any], message: str) -> None:
 
 
 def test_refuses_elsewhere(trained: Chatbot) -> None:
-    with pytest.raises(ValueError, match="X holds 1 dialogue, which cannot be held out"):
+    with pytest.raises(ValueError, match="1 dialogue was given, which cannot be held out"):
         Chatbot(**SETTINGS | {"validation_fraction": 0.5}).fit(introductions(1))
     with pytest.raises(ValueError, match=r"validation\[0\]\[0\] is an empty turn"):
         Chatbot(**SETTINGS).fit(introductions(9), validation=[[""]])

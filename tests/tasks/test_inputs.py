@@ -10,8 +10,9 @@ import torch
 
 from storyline.tasks.inputs import check_array, check_ragged, kind_of
 from storyline.tasks.labels import encode_labels, labels_from_document, labels_to_document
+from storyline.tasks.language_settings import LanguageModelSettings
 from storyline.tasks.probe import draw
-from storyline.tasks.settings import LanguageModelSettings, check_settings
+from storyline.tasks.settings import check_settings
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from storyline.search import Sampling
 from storyline.tasks import LanguageModel, load
@@ -31,14 +33,42 @@ def echoes(n: int, seed: int = 0, gap: int = 5) -> str:
     return "".join(f"{letter}{'.' * gap}{letter}\n" for letter in letters)
 
 
+ATTENTIVE: dict[str, Any] = QUICK | {
+    "core": "transformer",
+    "num_layers": 2,
+    "num_heads": 2,
+    "learning_rate": 8e-3,
+    "epochs": 3,
+}
+
+
 @pytest.fixture(scope="module")
 def trained() -> LanguageModel:
     return LanguageModel(**QUICK).fit(echoes(600))
 
 
-@pytest.mark.parametrize("core", ["lstm", "gru"])
-def test_learns_what_must_be_remembered(core: str) -> None:
-    result = LanguageModel(**QUICK, core=core).fit(echoes(600)).evaluate(echoes(100, seed=1))
+@pytest.fixture(scope="module")
+def attentive() -> LanguageModel:
+    return LanguageModel(**ATTENTIVE).fit(echoes(600))
+
+
+@pytest.fixture(params=["trained", "attentive"])
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    """Either; their settings differ by a word, and by how fast they learn."""
+    found: LanguageModel = request.getfixturevalue(request.param)
+    return found
+
+
+def test_both_cores_learn_what_must_be_remembered(model: LanguageModel) -> None:
+    learns(model)
+
+
+def test_a_gru_learns_what_must_be_remembered() -> None:
+    learns(LanguageModel(**QUICK, core="gru").fit(echoes(600)))
+
+
+def learns(model: LanguageModel) -> None:
+    result = model.evaluate(echoes(100, seed=1))
     # One letter in 8 is new (log 4 nats); without memory its echo would cost as much again.
     floor = math.log(4) / 8
     assert floor - 0.02 < result["nats"] < floor + 0.06, result
@@ -48,48 +78,49 @@ def test_learns_what_must_be_remembered(core: str) -> None:
     assert result["perplexity"] == pytest.approx(math.exp(result["nats"]))
 
 
-def test_the_state_is_carried_through_a_text(trained: LanguageModel) -> None:
+def test_the_state_is_carried_through_a_text(model: LanguageModel) -> None:
     text = echoes(300, seed=2)
-    ids = torch.from_numpy(trained.encoder_.encode(text))
+    ids = torch.from_numpy(model.encoder_.encode(text))
     with torch.no_grad():
-        output, _ = trained.network_(ids[None, :-1])
-        whole = -trained.network_.head.log_probabilities(output)[0].gather(1, ids[1:, None])
+        output, _ = model.network_(ids[None, :-1])
+        whole = -model.network_.head.log_probabilities(output)[0].gather(1, ids[1:, None])
     # 2,400 characters are read in several chunks; the loss is that of one reading.
-    assert trained.evaluate(text)["nats"] == pytest.approx(float(whole.mean()), rel=1e-5)
-    assert trained.score(text) == -trained.evaluate(text)["nats"]
+    assert model.evaluate(text)["nats"] == pytest.approx(float(whole.mean()), rel=1e-5)
+    assert model.score(text) == -model.evaluate(text)["nats"]
 
 
-def test_steps_equal_the_whole_reading(trained: LanguageModel) -> None:
-    ids = torch.from_numpy(trained.encoder_.encode(echoes(4, seed=3)))
+def test_steps_equal_the_whole_reading(model: LanguageModel) -> None:
+    ids = torch.from_numpy(model.encoder_.encode(echoes(4, seed=3)))
     carry, found = None, []
     with torch.no_grad():
         for id_ in ids:
-            scores, carry = trained.network_.step(id_[None], carry)
+            scores, carry = model.network_.step(id_[None], carry)
             found.append(scores[0])
-        output, last = trained.network_(ids[None])
-        whole = trained.network_.head.log_probabilities(output)[0]
+        output, last = model.network_(ids[None])
+        whole = model.network_.head.log_probabilities(output)[0]
     torch.testing.assert_close(torch.stack(found), whole, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(carry["c"], last["c"], atol=1e-5, rtol=1e-5)
+    for name, part in last.items():
+        torch.testing.assert_close(carry[name], part, atol=1e-5, rtol=1e-5)
 
 
-def test_generates_what_the_model_foretells(trained: LanguageModel) -> None:
-    text = trained.generate("a.....a\nb", 7, temperature=0)
+def test_generates_what_the_model_foretells(model: LanguageModel) -> None:
+    text = model.generate("a.....a\nb", 7, temperature=0)
     assert text == "a.....a\nb.....b\n"
-    many = trained.generate("a.....a\n", 400, seed=1)
+    many = model.generate("a.....a\n", 400, seed=1)
     lines = many.split("\n")[1:-1]
     assert {line[0] for line in lines} == set("abcd")
     assert np.mean([line[0] == line[-1] and len(line) == 7 for line in lines]) > 0.9
 
 
-def test_generating_equals_reading_again_at_every_token(trained: LanguageModel) -> None:
+def test_generating_equals_reading_again_at_every_token(model: LanguageModel) -> None:
     text, found = "c...", ""
     with torch.no_grad():
         for _ in range(12):
-            output, _ = trained.network_(torch.from_numpy(trained.encoder_.encode(text + found))[None])
-            scores = trained.network_.head.log_probabilities(output[0, -1])
+            output, _ = model.network_(torch.from_numpy(model.encoder_.encode(text + found))[None])
+            scores = model.network_.head.log_probabilities(output[0, -1])
             scores[:3] = -torch.inf
-            found += trained.encoder_.decode([int(scores.argmax())])
-    assert trained.generate(text, 12, temperature=0) == text + found
+            found += model.encoder_.decode([int(scores.argmax())])
+    assert model.generate(text, 12, temperature=0) == text + found
 
 
 def test_one_seed_gives_one_text_and_leaves_no_trace(trained: LanguageModel) -> None:
@@ -136,17 +167,54 @@ def test_sampling_keeps_to_its_limits() -> None:
     assert drawn(temperature=0.5) == pytest.approx(squared / squared.sum(), abs=0.05)
 
 
-def test_saved_and_loaded_is_the_same(trained: LanguageModel, tmp_path) -> None:
-    trained.save_pretrained(tmp_path)
+def test_saved_and_loaded_is_the_same(model: LanguageModel, tmp_path) -> None:
+    model.save_pretrained(tmp_path)
     loaded = load(tmp_path)
     assert isinstance(loaded, LanguageModel)
-    assert loaded.evaluate(echoes(50, seed=4)) == trained.evaluate(echoes(50, seed=4))
-    assert loaded.generate("a", 50, seed=1) == trained.generate("a", 50, seed=1)
-    assert loaded.suggest("a..", 3) == trained.suggest("a..", 3)
+    assert loaded.evaluate(echoes(50, seed=4)) == model.evaluate(echoes(50, seed=4))
+    assert loaded.generate("a", 50, seed=1) == model.generate("a", 50, seed=1)
+    assert loaded.suggest("a..", 3) == model.suggest("a..", 3)
 
 
-def test_stopped_and_resumed_is_the_same(tmp_path) -> None:
-    settings = QUICK | {"epochs": 2, "checkpoint_every": 5, "validation_fraction": 0.1, "dropout": 0.2}
+def test_a_transformer_keeps_its_window_and_no_more(attentive: LanguageModel, tmp_path: Path) -> None:
+    assert attentive.resolved_.window == QUICK["steps"]
+    network, ids = attentive.network_, torch.from_numpy(attentive.encoder_.encode(echoes(9, seed=6)))
+    with torch.no_grad():
+        _, kept = network(ids[None, :40])
+        assert {name: part.shape[3] for name, part in kept.items() if name != "read"} == {
+            "cache_0": 11,
+            "cache_1": 11,
+        }
+        # What is kept goes through a file, and on from there with the same bits.
+        save_file({name: part.contiguous() for name, part in kept.items()}, tmp_path / "kept")
+        there, here = (network(ids[None, 40:], carry) for carry in (load_file(tmp_path / "kept"), kept))
+    assert torch.equal(there[0], here[0])
+    assert all(torch.equal(there[1][name], part) for name, part in here[1].items())
+
+
+def test_a_row_that_begins_again_reads_as_if_nothing_had_been_before(model: LanguageModel) -> None:
+    before, after = (
+        torch.from_numpy(model.encoder_.encode(echoes(6, seed=seed))).view(2, 24) for seed in (7, 8)
+    )
+    network = model.network_
+    with torch.no_grad():
+        _, carry = network(before)
+        output, _ = network(after, network.begun_again(carry, torch.tensor([False, True])))
+        going_on, fresh = network(after, carry)[0], network(after)[0]
+    torch.testing.assert_close(output[0], going_on[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(output[1], fresh[1], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(going_on[1], fresh[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("core", ["lstm", "transformer"])
+def test_stopped_and_resumed_is_the_same(core: str, tmp_path) -> None:
+    settings = QUICK | {
+        "core": core,
+        "epochs": 2,
+        "checkpoint_every": 5,
+        "validation_fraction": 0.1,
+        "dropout": 0.2,
+    }
     whole = LanguageModel(**settings).fit(echoes(150))
 
     def stop(event: object) -> None:
@@ -172,6 +240,7 @@ SENTENCES = ["the cat sat on the mat", "the dog sat on the log", "a bird sang in
         {"level": "word", "softmax": "sampled", "candidates": 8},
         {"level": "word", "word_vectors": True, "shortcut": True, "embedding_size": 4},
         {"level": "subword", "max_vocabulary": 300, "core": "gru"},
+        {"level": "word", "core": "transformer", "shortcut": True, "window": 5},
         {"level": "char", "num_layers": 2, "learn_initial_state": True, "core": "rnn", "remember": 6},
     ],
     ids=lambda more: " ".join(map(str, more.values())),
@@ -351,5 +420,12 @@ def test_refuses_elsewhere(trained: LanguageModel) -> None:
         LanguageModel(**QUICK | {"level": "word", "word_vectors": True}).fit(text)
     with pytest.raises(ValueError, match=r"max_vocabulary=100; it must be 259 or more, .* the bytes"):
         LanguageModel(**QUICK | {"level": "subword", "max_vocabulary": 100}).fit(text)
+    for settings, message in (
+        ({"window": 9}, "window is for core='transformer', and core is 'lstm'"),
+        ({"core": "transformer", "remember": 9}, "remember is for recurrent cores"),
+        ({"core": "transformer", "num_heads": 5}, "hidden_size=32 is no multiple of num_heads=5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LanguageModel(**QUICK | settings).fit(text)
     with pytest.raises(ValueError, match="softmax='adaptive' cannot be tied"):
         LanguageModel(level="word", tied=True, softmax="adaptive").fit("a b c")

@@ -11,6 +11,7 @@ import torch
 from storyline import Translator, load
 from storyline.data import TokenPairs
 from storyline.memory import horizon
+from storyline.tasks import UnseenLengthWarning
 from storyline.tasks.estimator import measuring
 from storyline.tasks.text_to_text_program import scheduled
 
@@ -56,6 +57,8 @@ def test_learns_to_reverse_and_name(kind: str) -> None:
     assert right > 0.85 > chance, model.predict(sources)[:5]
 
 
+# Some of the texts are longer than any that it learned, which changes nothing here.
+@pytest.mark.filterwarnings("ignore:.* longer than any in training")
 def test_each_text_is_translated_as_if_alone(translator: Translator) -> None:
     sources, _ = pairs(12, seed=2, longest=8)
     together = translator.predict_best(sources, n=3)
@@ -66,7 +69,16 @@ def test_each_text_is_translated_as_if_alone(translator: Translator) -> None:
 
 
 def test_empty_and_long_texts_are_counted_and_keep_their_places(translator: Translator) -> None:
-    found = translator.predict(["1 2", "", "  ", "1 2 3 4 5 1 2 3 4 5", "3"])
+    texts = ["1 2", "", "  ", "1 2 3 4 5 1 2 3 4 5", "3"]
+    said = f"1 text is longer than any in training, which had at most {translator.lengths_.source - 1} tokens"
+    with pytest.warns(UnseenLengthWarning, match=said) as warned:
+        found = translator.predict(texts)
+    # Once a call, at the line that called.
+    assert [each.filename for each in warned] == [__file__]
+    with pytest.warns(UnseenLengthWarning, match="2 texts are longer"):
+        translator.predict_best([texts[3], texts[3]])
+    with pytest.warns(UnseenLengthWarning):
+        assert translator.predict(texts) == found
     assert found[1] == found[2] == ""
     assert (found[0], found[4]) == ("two one", "three")
     assert translator.empty_ == 2

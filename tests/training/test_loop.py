@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from small import Chunk, Small, newest, same, settings, weights, without_seconds
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from storyline.training import (
@@ -470,9 +471,30 @@ def test_bfloat16_is_refused_in_a_sentence_or_served() -> None:
         assert train(Small(), settings(precision="bf16", device="cpu")).steps == 30
         return
     with pytest.raises(
-        TrainingError, match=r"precision is 'bf16', but this cpu cannot run an LSTM in it .*take '32'"
+        TrainingError,
+        match=r"precision is 'bf16', but this cpu cannot run .* recurrent layers in it .*take '32'",
     ):
         train(Small(), settings(precision="bf16", device="cpu"))
+
+
+class Flat(Small):
+    """Foretells from the last token alone, with nothing recurrent; `seen`: the kinds of the scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module = nn.ModuleDict({"embedding": self.embedding, "head": nn.Linear(4, 7)})
+        self.seen: set[torch.dtype] = set()
+
+    def loss(self, item: Chunk, carry: dict[str, Tensor] | None) -> tuple[Tensor, None, int]:
+        scores = self.module["head"](self.embedding(item.tokens[:-1]))
+        self.seen.add(scores.dtype)
+        return functional.cross_entropy(scores.flatten(0, 1), item.tokens[1:].flatten()), None, 3
+
+
+def test_bfloat16_trains_a_module_without_recurrent_layers_everywhere() -> None:
+    program = Flat()
+    assert train(program, settings(precision="bf16", device="cpu")).steps == 30
+    assert program.seen == {torch.bfloat16}
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def chat(
     )
     estimator, run = open_model(model, threads=threads)
     if run.task != "chat":
-        fail(f"{model} is a {run.task} model; chat wants one from `storyline train chat`")
+        fail(f"{model} is from `storyline train {run.task}`; chat wants one from `storyline train chat`")
     conversation = _begun(estimator, state, seed)
 
     def say(turn: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -66,16 +65,22 @@ def read_training(run: Run) -> tuple[Examples, dict[str, Any]]:
         held_out = read_examples(run, run.files["validation"], known=known, target_file=target_file)
         extra["validation"] = held_out.inputs if held_out.targets is None else held_out.arguments()
     if "unlabelled" in run.files:
-        source = run.files["unlabelled"]
-        # A plain text has one column, whatever that of the training file is called.
-        columns = run.columns | ({"text": "text"} if is_plain(source) else {})
-        extra["unlabelled"] = read_examples(replace(run, columns=columns), source, targets=False).inputs
+        extra["unlabelled"] = _unlabelled(run, run.files["unlabelled"])
     for name in ("vectors", "target_vectors"):
         if name in run.files:
             from storyline.tasks import WordVectors
 
             extra[name] = WordVectors.load(run.files[name])
     return examples, extra
+
+
+def _unlabelled(run: Run, source: str) -> list[str]:
+    """Texts: of a table the column that the model reads, which an Answerer calls the context."""
+    from storyline.data import texts
+
+    column = "context" if run.task == "answer" else "text"
+    # A plain text has one column, whatever that of the training file is called.
+    return texts(open_table(run, source), "text" if is_plain(source) else run.columns.get(column, column))
 
 
 def _classes(run: Run, examples: Examples) -> list[str]:

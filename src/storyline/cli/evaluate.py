@@ -121,9 +121,12 @@ def evaluate(
         turns=turns,
         separator=separator,
     )
-    how = decoding(run, beam=beam, length_penalty=length_penalty, coverage_penalty=coverage_penalty)
+    how = decoding(
+        run, estimator, beam=beam, length_penalty=length_penalty, coverage_penalty=coverage_penalty
+    )
     examples = read_examples(run, file, known=known_labels(estimator), target_file=targets)
-    metrics = estimator.evaluate(*examples.arguments())
+    # What an answer is worth depends on how it was searched for; pairs are foretold, and their outputs scored below.
+    metrics = estimator.evaluate(*examples.arguments(), **(how if run.task == "answer" else {}))
     metrics |= written_scores(estimator, run.task, examples, how, Console(stderr=True))
     if reads_series(run):
         # Series have no words that could be unknown.

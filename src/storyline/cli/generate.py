@@ -38,7 +38,9 @@ def generate(
 
     estimator, run = open_model(model, threads=threads)
     if run.task != "language":
-        fail(f"{model} is a {run.task} model; generate wants one from `storyline train language`")
+        fail(
+            f"{model} is from `storyline train {run.task}`; generate wants one from `storyline train language`"
+        )
     if suggest is not None:
         _refuse_drawing(context)
         for token, probability in estimator.suggest(prompt, k=suggest):

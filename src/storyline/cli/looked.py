@@ -14,6 +14,7 @@ _SHOWN, _LONGEST = 3, 40
 
 def alignment_sections(estimator: Any, examples: Examples) -> list[Section]:
     """A section with the alignments of the first pairs that are short enough to be read; none without attention."""
+    from storyline.cli.writing import lengths_said_later
     from storyline.memory.figures import to_svg
     from storyline.memory.page import Picture, Section
 
@@ -25,7 +26,8 @@ def alignment_sections(estimator: Any, examples: Examples) -> list[Section]:
             break
         if not source.strip() or len(estimator.encoder_.source.encode(source)) > _LONGEST:
             continue
-        written = estimator.predict([source])[0]
+        with lengths_said_later():
+            written = estimator.predict([source])[0]
         if len(estimator.encoder_.target.encode(written)) > _LONGEST:
             continue
         found = estimator.attention(source, written)

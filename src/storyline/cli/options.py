@@ -26,7 +26,7 @@ FILES = {
     "tag": ("validation", "vectors"),
     "translate": ("validation", "validation_target", "vectors", "target_vectors"),
     "summarise": ("validation", "validation_target", "vectors", "target_vectors"),
-    "answer": ("validation",),
+    "answer": ("validation", "unlabelled", "vectors"),
     "chat": ("validation",),
 }
 # Tasks of a source and a target, both texts; and those of which a model is asked for texts.
@@ -89,6 +89,9 @@ def _refuse_sides(run: Run) -> None:
     """Raise ValueError where it is not clear which file holds the targets."""
     for role, option in (("train", ""), ("validation", "--validation ")):
         source, target = run.files.get(role), run.files.get(f"{role}_target")
+        for file in (source, target):
+            if file is not None and Path(file).is_dir():
+                raise ValueError(f"{file} is a folder; give one of the files in it")
         if source is None:
             if target is not None:
                 raise ValueError(

@@ -62,7 +62,7 @@ def predict(
     from storyline.artifact import write_whole
     from storyline.cli.estimators import read_examples
     from storyline.cli.summary import print_unknown
-    from storyline.cli.writing import decoding, one_a_line, print_read
+    from storyline.cli.writing import decoding, lengths_said_later, one_a_line, print_read
 
     if out is not None:
         if out.suffix not in (*SUFFIXES, PLAIN):
@@ -79,13 +79,16 @@ def predict(
         separator=separator,
     )
     _refuse_task(model, run, out)
-    how = decoding(run, beam=beam, length_penalty=length_penalty, coverage_penalty=coverage_penalty)
+    how = decoding(
+        run, estimator, beam=beam, length_penalty=length_penalty, coverage_penalty=coverage_penalty
+    )
     examples = read_examples(run, file, targets=False)
     kept = _kept(examples)
     suffix = out.suffix if out is not None else PLAIN if examples.plain else ".csv"
     refuse_columns(kept, suffix)
     said = Console(stderr=True)
-    found = _answers(estimator, run.task, examples, kept, how)
+    with lengths_said_later():
+        found = _answers(estimator, run.task, examples, kept, how)
     answers = (
         one_a_line(found[found.columns[-1]].to_list(), said) if suffix == PLAIN else encoded(found, suffix)
     )

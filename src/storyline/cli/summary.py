@@ -120,5 +120,6 @@ def print_training(console: Console, estimator: Any, run: Run, out: Path) -> Non
         ),
         "chat": (f"storyline chat {out}", f"storyline evaluate {out} test{kind}"),
     }[run.task]
-    for command in (*following, f"storyline memory {out} {run.files['train']} --out report.html"):
+    read = " ".join(run.files[role] for role in ("train", "train_target") if role in run.files)
+    for command in (*following, f"storyline memory {out} {read} --out report.html"):
         console.print(f"  {command}", highlight=False, soft_wrap=True)

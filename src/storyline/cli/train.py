@@ -31,6 +31,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model 
 Validation = Annotated[
     str | None, typer.Option("--validation", help="A file to validate on; else part of the data.")
 ]
+Unlabelled = Annotated[
+    str | None, typer.Option(help="A file of text without labels, to learn word vectors from.")
+]
 Vectors = Annotated[
     str | None,
     typer.Option(
@@ -41,6 +44,7 @@ Separator = Annotated[
     str | None, typer.Option(help="What parts the fields of a .csv or .tsv.", show_default=", or a tab")
 ]
 Core = Annotated[str | None, typer.Option(help="lstm, gru or rnn.", show_default="lstm")]
+ReadingCore = Annotated[str | None, typer.Option(help="lstm, gru, rnn or transformer.", show_default="lstm")]
 HiddenSize = Annotated[int | None, typer.Option(help="Units a layer and direction.")]
 NumLayers = Annotated[int | None, typer.Option(help="Layers stacked.")]
 Remember = Annotated[
@@ -98,9 +102,7 @@ def classify(
     ] = None,
     separator: Separator = None,
     validation: Validation = None,
-    unlabelled: Annotated[
-        str | None, typer.Option(help="A file of text without labels, to learn word vectors from.")
-    ] = None,
+    unlabelled: Unlabelled = None,
     vectors: Vectors = None,
     level: Annotated[str | None, typer.Option(help="word, char or subword.", show_default="word")] = None,
     bidirectional: Annotated[bool | None, typer.Option("--bidirectional/--one-way")] = None,
@@ -131,7 +133,7 @@ def language(
     validation: Validation = None,
     vectors: Vectors = None,
     level: Annotated[str | None, typer.Option(help="char, word or subword.", show_default="char")] = None,
-    core: Core = None,
+    core: ReadingCore = None,
     hidden_size: HiddenSize = None,
     num_layers: NumLayers = None,
     remember: Remember = None,

@@ -18,9 +18,11 @@ from storyline.cli.train import (
     NumLayers,
     Out,
     Overwrite,
+    ReadingCore,
     Seed,
     Separator,
     Threads,
+    Unlabelled,
     Validation,
     Vectors,
     begin,
@@ -53,7 +55,6 @@ Attention = Annotated[
 AnyCore = Annotated[
     str | None, typer.Option(help="lstm, gru, rnn, slstm or transformer.", show_default="lstm")
 ]
-ChatCore = Annotated[str | None, typer.Option(help="lstm, gru, rnn or transformer.", show_default="lstm")]
 Level = Annotated[str | None, typer.Option(help="subword, word or char.", show_default="subword")]
 
 
@@ -133,6 +134,8 @@ def answer(
     ] = None,
     separator: Separator = None,
     validation: Validation = None,
+    unlabelled: Unlabelled = None,
+    vectors: Vectors = None,
     mode: Annotated[
         str | None,
         typer.Option(help="span: point at a piece of the context; generate; or auto.", show_default="auto"),
@@ -160,7 +163,7 @@ def chat(
         str | None, typer.Option(help="Column with a list of the turns.", show_default="turns")
     ] = None,
     validation: Validation = None,
-    core: ChatCore = None,
+    core: ReadingCore = None,
     hidden_size: HiddenSize = None,
     num_layers: NumLayers = None,
     epochs: Epochs = None,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from storyline.cli.options import PAIRS
@@ -16,18 +18,33 @@ if TYPE_CHECKING:
     from storyline.cli.runs import Run
 
 
-def decoding(run: Run, **given: float | None) -> dict[str, float]:
-    """The options of the search that were given; ValueError where the model does not search."""
+def decoding(run: Run, estimator: Any, **given: float | None) -> dict[str, float]:
+    """The options of the search that were given; ValueError for one that the model's search does not know."""
     wanted = {name: value for name, value in given.items() if value is not None}
-    if wanted and run.task not in PAIRS:
-        option = next(iter(wanted)).replace("_", "-")
-        raise ValueError(
-            f"--{option} steers the search of a model that translates or summarises, and this is a {run.task} model; "
-            "leave it out"
-        )
+    pointing = run.task == "answer" and estimator.resolved_.mode == "span"
+    known = given if run.task in PAIRS else ("beam",) if run.task == "answer" and not pointing else ()
+    for name in wanted:
+        if name not in known:
+            searching = (
+                "translates, summarises or writes answers" if name == "beam" else "translates or summarises"
+            )
+            this = "points at answers" if pointing else f"is from `storyline train {run.task}`"
+            raise ValueError(
+                f"--{name.replace('_', '-')} steers the search of a model that {searching}, and this one {this}; "
+                "leave it out"
+            )
     if wanted.get("beam", 1) < 1:
         raise ValueError(f"--beam is {wanted['beam']}; it must be at least 1")
     return wanted
+
+
+@contextmanager
+def lengths_said_later() -> Iterator[None]:
+    """Inside, no warning of texts longer than any in training: `print_read` says how many, a picture shows them."""
+    from storyline.tasks import UnseenLengthWarning
+
+    with warnings.catch_warnings(action="ignore", category=UnseenLengthWarning):
+        yield
 
 
 def print_read(console: Console, estimator: Any) -> None:
@@ -66,7 +83,8 @@ def written_scores(
     from storyline.tasks.text_scores import summary_scores, translation_scores
 
     rows = filled_pairs(examples.inputs, examples.targets)
-    outputs = estimator.predict([examples.inputs[row] for row in rows], **how)
+    with lengths_said_later():
+        outputs = estimator.predict([examples.inputs[row] for row in rows], **how)
     references = [examples.targets[row] for row in rows]
     print_read(console, estimator)
     try:

@@ -42,7 +42,10 @@ def ppmi_vectors(
             "no two different words stand near each other in the texts; give more text to learn from"
         )
     if not 1 <= size < len(words):
-        raise DataError(f"{name} is {size}; {len(words)} words with neighbours allow 1 to {len(words) - 1}")
+        raise DataError(
+            f"{name} is {size}; {len(words)} words with neighbours allow 1 to {len(words) - 1}: set it so, or give "
+            "more text to learn vectors from"
+        )
     ppmi = _ppmi(counts[words][:, words], smoothing)
     # One thread: the matrices are tall and thin, where BLAS threads cost a hundred times what they save, and so
     # the bits do not hang on the number of threads. NumPy's older generator takes seeds of 32 bits only.

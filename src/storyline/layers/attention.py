@@ -8,10 +8,10 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from storyline.layers.additive_scores import additive_scores
 from storyline.layers.decoding import Encoded
+from storyline.layers.multihead import attend
 
 # A source as attention reads it: what was computed of it once, a tensor a name, a row a sentence.
 Source = Mapping[str, Tensor]
@@ -194,7 +194,7 @@ class LocalAttention(ScoredAttention):
 
 @final
 class MultiHeadAttention(Attention):
-    """softmax(Q K' / sqrt(size of a head)) V in each of several heads, side by side (Vaswani et al. 2017, eq. 1).
+    """Several heads side by side: `multihead.attend` (Vaswani et al. 2017, section 3.2.2).
 
     Q is a linear map of the query, K and V of the source; the context is a linear map of all heads. The weights are
     the mean over the heads. num_heads: must divide query_size, the size of all heads together.
@@ -221,18 +221,12 @@ class MultiHeadAttention(Attention):
         return {"keys": keys, "values": values}
 
     def _attend(self, query: Tensor, source: Source, need_weights: bool) -> tuple[Tensor, Tensor | None]:
-        asked, keys, values = (
-            self._heads(each) for each in (self.of_query(query), source["keys"], source["values"])
+        mixed, weights = attend(
+            self.of_query(query),
+            source["keys"],
+            source["values"],
+            source["padding"],
+            count=self.num_heads,
+            need_weights=need_weights,
         )
-        padding = source["padding"][:, None, None]
-        if need_weights:
-            scores = asked @ keys.transpose(-1, -2) * asked.shape[-1] ** -0.5
-            weights = scores.masked_fill(padding, -torch.inf).softmax(-1)
-            context, mean = weights @ values, weights.mean(1)
-        else:
-            context, mean = functional.scaled_dot_product_attention(asked, keys, values, ~padding), None
-        return self.out(context.transpose(1, 2).flatten(2)), mean
-
-    def _heads(self, vectors: Tensor) -> Tensor:
-        """(batch, any, query_size) -> (batch, heads, any, size of a head)."""
-        return vectors.view(*vectors.shape[:2], self.num_heads, -1).transpose(1, 2)
+        return self.out(mixed), weights

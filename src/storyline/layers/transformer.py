@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from storyline.layers.arguments import check_input, check_lengths
-from storyline.layers.transformer_layer import Entrance, TransformerLayer, joined, layer_stack
+from storyline.layers.multihead import joined
+from storyline.layers.transformer_layer import Entrance, TransformerLayer, layer_stack
 from storyline.layers.transformer_packing import Packing
 from storyline.layers.transformer_positions import PositionKind
 

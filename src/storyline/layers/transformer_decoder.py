@@ -10,15 +10,9 @@ from torch.nn import functional
 
 from storyline.layers.arguments import check_input, check_lengths
 from storyline.layers.decoding import Decoded, Decoder, DecodingState, Encoded
+from storyline.layers.multihead import attend, joined
 from storyline.layers.transformer_encoder import check_batch
-from storyline.layers.transformer_layer import (
-    Entrance,
-    TransformerLayer,
-    heads,
-    joined,
-    layer_stack,
-    weighed,
-)
+from storyline.layers.transformer_layer import Entrance, TransformerLayer, layer_stack
 from storyline.layers.transformer_packing import Packing
 from storyline.layers.transformer_positions import PositionKind
 
@@ -149,10 +143,7 @@ class TransformerDecoder(Decoder):
         self, query: Tensor, given: Tensor, padding: Tensor | None, *, last: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Over the source: query (batch, time, size), given (batch, source, 2 * size) -> mixed as query, weights."""
-        keys, values = (heads(each, self.num_heads) for each in given.chunk(2, -1))
-        query = heads(query, self.num_heads)
-        if last and self.need_weights:
-            mixed, weights = weighed(query, keys, values, padding)
-            return joined(mixed), weights
-        mask = None if padding is None else ~padding[:, None, None]
-        return joined(functional.scaled_dot_product_attention(query, keys, values, mask)), None
+        keys, values = given.chunk(2, -1)
+        return attend(
+            query, keys, values, padding, count=self.num_heads, need_weights=last and self.need_weights
+        )

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from storyline.layers.arguments import check_input, check_lengths
 from storyline.layers.decoding import Encoded, Encoder
+from storyline.layers.multihead import joined
 from storyline.layers.transformer_layer import (
     Entrance,
     TransformerLayer,
-    joined,
     layer_stack,
 )
 from storyline.layers.transformer_packing import Packing

@@ -115,31 +115,6 @@ class Entrance(nn.Module):
         return dropout(x, self.dropout, self.training), None
 
 
-def heads(projected: Tensor, count: int) -> Tensor:
-    """(batch, time, size) -> (batch, heads, time, size / heads), a view."""
-    batch, time, size = projected.shape
-    return projected.view(batch, time, count, size // count).transpose(1, 2)
-
-
-def joined(mixed: Tensor) -> Tensor:
-    """(batch, heads, time, size of a head) -> (batch, time, size)."""
-    return mixed.transpose(1, 2).flatten(2)
-
-
-def weighed(query: Tensor, keys: Tensor, values: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Attention whose weights are wanted too (Vaswani et al. 2017, eq. 1).
-
-    query (batch, heads, time, size of a head), keys and values (batch, heads, source, size of a head), padding
-    (batch, source) bool -> what was mixed, as query; the mean of the heads' weights (batch, time, source), exactly
-    0 on padding.
-    """
-    scores = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
-    if padding is not None:
-        scores = scores.masked_fill(padding[:, None, None], -math.inf)
-    weights = scores.softmax(-1)
-    return weights @ values, weights.mean(1)
-
-
 def layer_stack(
     hidden_size: int, num_layers: int, num_heads: int, feedforward_size: int | None,
     dropout: float, positions: PositionKind, *, cross: bool = False,

@@ -10,6 +10,7 @@ from storyline.tasks.estimator import StrPath
 from storyline.tasks.language import LanguageModel
 from storyline.tasks.summarizer import Summarizer
 from storyline.tasks.tagger import Tagger
+from storyline.tasks.text_writer import UnseenLengthWarning
 from storyline.tasks.translator import Translator
 from storyline.tasks.word_vectors import WordVectors
 
@@ -21,6 +22,7 @@ __all__ = [
     "Summarizer",
     "Tagger",
     "Translator",
+    "UnseenLengthWarning",
     "WordVectors",
     "load",
 ]

@@ -21,7 +21,7 @@ from storyline.layers import (
     SentenceEncoder,
     TokenEmbedding,
 )
-from storyline.search import Limits, greedy_search
+from storyline.search import Beam, Limits, beam_search
 from storyline.tasks.answer_stories import Stories, StoryBatch
 from storyline.tasks.batches import Batches, on_device
 from storyline.tasks.estimator import recurrent
@@ -179,9 +179,14 @@ class StoryProgram:
 
 
 def write_answers(
-    network: StoryNetwork, stories: Stories, words: WordEncoder, longest: int, batch_size: int = 128
+    network: StoryNetwork,
+    stories: Stories,
+    words: WordEncoder,
+    longest: int,
+    beam: Beam,
+    batch_size: int = 128,
 ) -> list[str]:
-    """The likeliest answer to each question, word after word, of at most `longest` words."""
+    """The best answer to each question that a search finds, of at most `longest` words."""
     assert words.end_id is not None
     answers = [""] * len(stories)
     if not len(stories):
@@ -192,7 +197,7 @@ def write_answers(
         encoded = network.encode(batch)
         begin = torch.full((len(places),), words.end_id, dtype=torch.int64, device=device)
         limits = Limits(begin, words.end_id, longest, minimum=1, forbidden=(words.pad_id, words.unknown_id))
-        found = greedy_search(network, network.decoder.begin(encoded), limits)
+        found = beam_search(network, network.decoder.begin(encoded), beam, limits)
         for place, best in zip(places.tolist(), found.best, strict=True):
             answers[place] = words.decode(best.tokens.tolist())
     return answers

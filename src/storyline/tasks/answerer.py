@@ -3,67 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
 from storyline.data import TextEncoder, Vocabulary, WordEncoder
 from storyline.layers import MemoryProbe
+from storyline.search import Beam
 from storyline.tasks.alignment import Alignment
-from storyline.tasks.answer_attention import span_attention, story_attention
-from storyline.tasks.answer_probe import probe_spans, probe_stories
+from storyline.tasks.answer_mode import AnswerMode
+from storyline.tasks.answer_pointing import Pointing, Span
 from storyline.tasks.answer_scoring import answer_scores
-from storyline.tasks.answer_span_network import SpanNetwork, SpanProgram, find_spans, new_span_network
-from storyline.tasks.answer_spans import SpanReader, cut_spans, learn_characters, said_dropped, span_scores
-from storyline.tasks.answer_stories import read_stories
-from storyline.tasks.answer_story_network import (
-    StoryNetwork,
-    StoryProgram,
-    new_story_network,
-    write_answers,
-)
+from storyline.tasks.answer_span_network import SpanNetwork
+from storyline.tasks.answer_spans import learn_characters, said_dropped
+from storyline.tasks.answer_story_network import StoryNetwork
 from storyline.tasks.answer_texts import (
     Answers,
-    Asked,
     check_asked,
     check_triple,
     choose_mode,
     held_out_contexts,
 )
 from storyline.tasks.answer_words import learn_words, resolve_answerer
-from storyline.tasks.estimator import (
-    Listeners,
-    SequenceEstimator,
-    StrPath,
-    measuring,
-    reproducible,
-    unharmed,
-)
+from storyline.tasks.answer_writing import Writing
+from storyline.tasks.estimator import Listeners, SequenceEstimator, StrPath, measuring, unharmed
 from storyline.tasks.settings import AnswererSettings, check_settings
-from storyline.tasks.starting_vectors import (
-    StartingVectors,
-    embedding_size,
-    refuse_frozen_noise,
-    vector_identity,
-)
+from storyline.tasks.starting_vectors import embedding_size, refuse_frozen_noise, vector_identity
 from storyline.tasks.word_vectors import WordVectors
-from storyline.training import Program, WarningEvent
+from storyline.tasks.writing import asked_beam
+from storyline.training import WarningEvent
 
 # Of a word's vector where nothing else says it.
 _EMBEDDING_SIZE = 100
-
-
-@dataclass(frozen=True)
-class Span:
-    """A piece of a context: `text` is context[start:end]; `probability` is the model's that it is just this piece."""
-
-    text: str
-    start: int
-    end: int
-    probability: float
 
 
 class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
@@ -87,6 +59,8 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
     remember             as in Classifier; "auto": the 95th percentile of the lengths of the training contexts, in words
                          for "span", in sentences for "generate"
     hops                 looks at the sentences; "generate" only
+    beam                 hypotheses of an answer that a search follows, for the likeliest of them; 1: always the
+                         likeliest next word; "generate" only
     longest              most words of an answer; "auto": 15 for "span", for "generate" what the longest in training has
     lowercase            words are lowered before they are looked up; their spelling is not
     min_count            a word seen less often in training is <unk>
@@ -132,6 +106,7 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         num_layers: int = 1,
         remember: int | Literal["auto"] | None = "auto",
         hops: int = 3,
+        beam: int = 1,
         longest: int | Literal["auto"] = "auto",
         lowercase: bool = True,
         min_count: int = 1,
@@ -213,11 +188,11 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         refuse_frozen_noise(settings.freeze_vectors, vectors)
         self.words_, start = learn_words(training, unlabelled, vectors, settings)
         self.resolved_ = resolve_answerer(settings, mode, training, self.words_, validated=bool(len(checked)))
-        self.dropped_ = []
         if mode == "span":
-            program = self._span_program(training, checked, rows, start, events)
-        else:
-            program = self._story_program(training, checked)
+            self.characters_ = learn_characters([*dict.fromkeys(training.contexts), *training.questions])
+        lesson = self._mode.lesson(training, checked, self.resolved_, start)
+        self.unknown_, self.dropped_ = lesson.unknown, rows[lesson.left_out].tolist()
+        _tell(events, said_dropped(self.dropped_, len(rows)))
         data = {
             "asked": asked.described(),
             "validation": None if given is None else given.described(),
@@ -227,19 +202,25 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         extra = start.summary() if start else {}
         extra |= {"mode": mode, "examples": len(rows) - len(self.dropped_), "dropped": len(self.dropped_)}
         extra["vocabulary"] = self.words_.size
-        self._train(program, data, folder=folder, resume=resume, events=events, **extra)
+        self._train(lesson.program, data, folder=folder, resume=resume, events=events, **extra)
         return self
 
-    def predict(self, contexts: Sequence[str], questions: Sequence[str]) -> list[str]:
+    def predict(
+        self, contexts: Sequence[str], questions: Sequence[str], *, beam: int | None = None
+    ) -> list[str]:
         """The answer to each question about its context; it does not depend on the others.
 
-        Contexts may be longer than any in training. Raises ValueError for an empty context or question.
+        beam  as the setting of that name; None: as it is set. Answers are ranked by their log probability, whatever
+              their length
+
+        Contexts may be longer than any in training. Raises ValueError for an empty context or question, and for a beam
+        where the model points at its answers.
         """
         check_is_fitted(self)
-        asked = check_asked(contexts, questions)
-        if self.resolved_.mode == "span":
-            return [span.text for span in self._spans(asked)]
-        return self._written(asked)
+        asked, mode = check_asked(contexts, questions), self._mode
+        with measuring(self.threads):
+            found, self.unknown_ = mode.answers(self.network_, asked, self._longest, self._beam(beam))
+        return found
 
     def point(self, contexts: Sequence[str], questions: Sequence[str]) -> list[Span]:
         """The span that answers each question, with its place in the context, counted in characters.
@@ -247,11 +228,16 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         Raises ValueError for a model of mode "generate", which has no spans.
         """
         check_is_fitted(self)
-        if self.resolved_.mode != "span":
+        mode = self._mode
+        if not isinstance(mode, Pointing):
             raise ValueError(
                 "this model writes its answers, and points at none; use predict, or fit with mode='span'"
             )
-        return self._spans(check_asked(contexts, questions))
+        assert isinstance(self.network_, SpanNetwork)
+        asked = check_asked(contexts, questions)
+        with measuring(self.threads):
+            found, self.unknown_ = mode.spans(self.network_, asked, self._longest)
+        return found
 
     def attention(self, context: str, question: str) -> Alignment:
         """Where the model looked to answer a question, as numbers and, by `.plot()`, as a picture.
@@ -262,26 +248,25 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         check_is_fitted(self)
         asked = check_asked([context], [question])
         with measuring(self.threads):
-            if isinstance(self.network_, SpanNetwork):
-                return span_attention(self.network_, asked, self._reader().read(asked))
-            return story_attention(self.network_, asked, read_stories(asked, self.words_))
+            return self._mode.look(self.network_, asked)
 
-    def evaluate(self, contexts: Sequence[str], questions: Sequence[str], answers: Answers) -> dict[str, Any]:
+    def evaluate(
+        self, contexts: Sequence[str], questions: Sequence[str], answers: Answers, *, beam: int | None = None
+    ) -> dict[str, Any]:
         """exact_match and f1, as SQuAD scores them, between 0 and 1; n (questions) and unknown (words).
 
         Both are of normalised texts (lower case, no punctuation, no English articles); of several right answers the
         one that scores best counts (Rajpurkar et al. 2016). In mode "generate" words are those of the model, so that
-        milk,football is as good as milk, football.
+        milk,football is as good as milk, football. beam: as in predict.
         """
         check_is_fitted(self)
         asked = check_asked(contexts, questions, answers)
         assert asked.answers is not None
         if not len(asked):
             raise ValueError("contexts are empty; give at least one context with its question and answer")
-        found, right = self.predict(asked.contexts, asked.questions), asked.answers
-        if self.resolved_.mode == "generate":
-            found = [self._spaced(answer) for answer in found]
-            right = [[self._spaced(answer) for answer in each] for each in right]
+        scored = self._mode.scored
+        found = [scored(answer) for answer in self.predict(asked.contexts, asked.questions, beam=beam)]
+        right = [[scored(answer) for answer in each] for each in asked.answers]
         exact, f1 = answer_scores(found, right).mean(axis=0).tolist()
         return {"exact_match": exact, "f1": f1, "n": len(asked), "unknown": self.unknown_[0]}
 
@@ -305,94 +290,32 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         """
         check_is_fitted(self)
         asked = check_asked(contexts, questions, answers)
-        before = self._built()
-        if isinstance(self.network_, SpanNetwork):
-            assert isinstance(before, SpanNetwork)
-            read = self._reader().read(asked)
-            self.unknown_ = read.unknown(self.words_.unknown_id)
-            return probe_spans(self.network_, before, asked, read, sample, seed)
-        assert isinstance(before, StoryNetwork)
-        stories = read_stories(asked, self.words_)
-        self.unknown_ = stories.unknown(self.words_.unknown_id)
-        return probe_stories(self.network_, before, self.words_, asked, stories, sample, seed)
+        probe, self.unknown_ = self._mode.probe(self.network_, self._built(), asked, sample, seed)
+        return probe
 
-    def _span_program(
-        self,
-        training: Asked,
-        checked: Asked,
-        rows: np.ndarray,
-        start: StartingVectors | None,
-        events: Listeners,
-    ) -> Program:
-        """Set `characters_` and `dropped_`; `rows`: the user's row of each training question."""
-        self.characters_ = learn_characters([*dict.fromkeys(training.contexts), *training.questions])
-        everything = self._reader().read(training)
-        assert everything.spans is not None
-        inside = np.array([len(spans) > 0 for spans in everything.spans])
-        self.dropped_ = rows[~inside].tolist()
-        _tell(events, said_dropped(self.dropped_, len(rows)))
-        if not inside.any():
-            raise ValueError(
-                "no answer stands in its context, so none can be pointed at; give contexts that hold their answers, "
-                "letter by letter, or set mode='generate'"
-            )
-        self.unknown_ = (0, 0)
-        with reproducible(self.resolved_.seed):
-            network = self._new_network(start)
-        assert isinstance(network, SpanNetwork)
-        validation = None
-        if len(checked):
-            questions = self._reader().read(checked)
-            self.unknown_ = questions.unknown(self.words_.unknown_id)
-            validation = questions, lambda spans: span_scores(checked, questions, spans)
-        return SpanProgram(network, everything.take(np.flatnonzero(inside)), validation, self.resolved_)
+    @property
+    def _mode(self) -> AnswerMode[Any]:
+        if self.resolved_.mode == "span":
+            return Pointing(self.words_, self.characters_)
+        return Writing(self.words_)
 
-    def _story_program(self, training: Asked, checked: Asked) -> Program:
-        stories = read_stories(training, self.words_)
-        held_out = read_stories(checked, self.words_) if len(checked) else None
-        self.unknown_ = held_out.unknown(self.words_.unknown_id) if held_out else (0, 0)
-        with reproducible(self.resolved_.seed):
-            network = self._new_network()
-        assert isinstance(network, StoryNetwork)
-        return StoryProgram(network, stories, held_out, self.resolved_, begin=_end(self.words_))
-
-    def _spans(self, asked: Asked) -> list[Span]:
-        assert isinstance(self.network_, SpanNetwork)
+    @property
+    def _longest(self) -> int:
         assert self.resolved_.longest != "auto"
-        questions = self._reader().read(asked)
-        self.unknown_ = questions.unknown(self.words_.unknown_id)
-        with measuring(self.threads):
-            spans, scores = find_spans(self.network_, questions, self.resolved_.longest)
-        places = cut_spans(asked, questions, spans)
-        return [
-            Span(context[start:end], start, end, float(np.exp(score)))
-            for context, (start, end), score in zip(asked.contexts, places, scores, strict=True)
-        ]
+        return self.resolved_.longest
 
-    def _written(self, asked: Asked) -> list[str]:
-        assert isinstance(self.network_, StoryNetwork)
-        assert self.resolved_.longest != "auto"
-        stories = read_stories(asked, self.words_)
-        self.unknown_ = stories.unknown(self.words_.unknown_id)
-        with measuring(self.threads):
-            return write_answers(self.network_, stories, self.words_, self.resolved_.longest)
+    def _beam(self, width: int | None) -> Beam | None:
+        """The search that is asked for; None: none is."""
+        if width is None and self.resolved_.mode == "span":
+            return None
+        return asked_beam(1, width, 0.0, 0.0, usual=self.beam, vocabulary=self.words_.size, attends=False)
 
-    def _spaced(self, answer: str) -> str:
-        return " ".join(self.words_.tokens(answer))
-
-    def _reader(self) -> SpanReader:
-        return SpanReader(self.words_, self.characters_)
-
-    def _new_network(self, start: StartingVectors | None = None) -> SpanNetwork | StoryNetwork:
-        if self.resolved_.mode == "generate":
-            return new_story_network(self.resolved_, self.words_)
-        return new_span_network(self.resolved_, self.words_, self.characters_, start)
+    def _new_network(self) -> SpanNetwork | StoryNetwork:
+        network: SpanNetwork | StoryNetwork = self._mode.new_network(self.resolved_)
+        return network
 
     def _documents(self) -> dict[str, Any]:
-        documents = {"words.json": self.words_.to_document()}
-        if self.resolved_.mode == "span":
-            documents["characters.json"] = self.characters_.to_document()
-        return documents
+        return self._mode.documents()
 
     @classmethod
     def _document_names(cls, saved: Artifact) -> Sequence[str]:
@@ -411,8 +334,3 @@ def _tell(events: Listeners, message: str | None) -> None:
     if message is not None:
         for listener in events:
             listener(WarningEvent(message))
-
-
-def _end(words: WordEncoder) -> int:
-    assert words.end_id is not None
-    return words.end_id

@@ -27,7 +27,7 @@ from storyline.tasks.estimator import (
     steps_to_remember,
     unharmed,
 )
-from storyline.tasks.language_network import NextToken
+from storyline.tasks.next_token import NextToken
 from storyline.tasks.settings import check_settings
 from storyline.training.identity import digest
 
@@ -66,8 +66,8 @@ class Chatbot(SequenceEstimator[NextToken]):
     epochs               at most so many passes
     max_steps            at most so many steps, also in the middle of a pass; None: all passes
     batch_tokens         tokens of a batch, about
-    learning_rate, weight_decay, schedule, warmup, clip_norm, average, validate_every, patience, restore_best,
-    checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
+    learning_rate, weight_decay, schedule, warmup, clip_norm, average, average_last, validate_every, patience,
+    restore_best, checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
     validation_fraction  share of the dialogues that are held out to choose the best weights; 0: none are
     seed                 of everything random
     backend              of the layers: "auto", "torch", "triton" or "reference"
@@ -108,6 +108,7 @@ class Chatbot(SequenceEstimator[NextToken]):
         warmup: float | None = None,
         clip_norm: float | None = 1.0,
         average: float | None = None,
+        average_last: int | None = None,
         validation_fraction: float = 0.05,
         validate_every: int | None = None,
         patience: int | None = None,
@@ -165,7 +166,7 @@ class Chatbot(SequenceEstimator[NextToken]):
         typical = min(_REMEMBERED, float(np.percentile([len(row) - 1 for row in ids], 95)))
         self.resolved_ = resolve_chatbot(
             settings,
-            remember=None if settings.core == "transformer" else steps_to_remember(settings, typical),
+            remember=steps_to_remember(settings, typical),
             vocabulary=self.encoder_.size,
             validated=bool(checked),
         )
@@ -279,7 +280,7 @@ def _hold_out(
         return dialogues, given or []
     if len(dialogues) < 2:
         raise ValueError(
-            "X holds 1 dialogue, which cannot be held out and learned; give more, or set validation_fraction=0"
+            "1 dialogue was given, which cannot be held out and learned; give more, or set validation_fraction=0"
         )
     kept, out = split_validation(len(dialogues), settings.validation_fraction, settings.seed)
     return [dialogues[row] for row in kept], [dialogues[row] for row in out]

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 
 from storyline.data import Batch, TextEncoder
-from storyline.layers import GRU, LSTM, RNN, SampledHead, TiedHead, TokenEmbedding
-from storyline.layers.transformer import Transformer
+from storyline.layers import SampledHead, TiedHead, TokenEmbedding
 from storyline.tasks.batches import Batches
 from storyline.tasks.chatbot_settings import ChatbotSettings
 from storyline.tasks.dialogues import Dialogues
-from storyline.tasks.estimator import recurrent
-from storyline.tasks.language_network import NextToken
 from storyline.tasks.language_scoring import score_tokens
+from storyline.tasks.next_token import NextToken, new_core
 
 
 def new_chat_network(settings: ChatbotSettings, encoder: TextEncoder) -> NextToken:
@@ -40,25 +38,7 @@ def new_chat_network(settings: ChatbotSettings, encoder: TextEncoder) -> NextTok
     # Before it has learned anything the model foretells the frequencies of the tokens.
     with torch.no_grad():
         head.bias.copy_((counts + 0.5).log() - (counts + 0.5).sum().log())
-    return NextToken(embedding, _new_core(settings, settings.embedding_size), head, dropout=settings.dropout)
-
-
-def _new_core(settings: ChatbotSettings, input_size: int) -> LSTM | GRU | RNN | Transformer:
-    """The layers that read: with `window` a Transformer, too, keeps a state that does not grow."""
-    if settings.core != "transformer":
-        return recurrent(settings, input_size, bidirectional=False, dropout=settings.dropout)
-    assert settings.window != "auto"
-    return Transformer(
-        input_size,
-        settings.hidden_size,
-        settings.num_layers,
-        batch_first=True,
-        num_heads=settings.num_heads,
-        dropout=settings.dropout,
-        window=settings.window,
-        # A conversation may become longer than any dialogue in training: with these only distances count.
-        positions="rotary",
-    )
+    return NextToken(embedding, new_core(settings, settings.embedding_size), head, dropout=settings.dropout)
 
 
 class DialogueProgram:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from storyline.data import TextEncoder
 from storyline.layers import MemoryProbe
-from storyline.tasks.language_network import NextToken
+from storyline.tasks.next_token import NextToken
 from storyline.tasks.probe import UNITS, draw, stack_probe
 
 # The need of the data is sought in so many contexts, each so long at most, as for language models.

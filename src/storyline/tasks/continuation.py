@@ -11,7 +11,7 @@ from torch import Tensor
 from storyline.data import TextEncoder
 from storyline.search import Sampling
 from storyline.tasks.generation import continue_ids, spell_words, warmed
-from storyline.tasks.language_network import Carry, NextToken
+from storyline.tasks.next_token import Carry, NextToken
 
 # Beam and longest spelling, in characters, of the search for words.
 _BEAM, _LONGEST_WORD = 32, 24

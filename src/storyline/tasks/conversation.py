@@ -14,7 +14,7 @@ from storyline.tasks.conversation_state import ConversationState
 from storyline.tasks.dialogues import check_turn, written
 from storyline.tasks.estimator import StrPath, measuring
 from storyline.tasks.generation import check_count, drawing
-from storyline.tasks.language_network import Carry, NextToken
+from storyline.tasks.next_token import Carry, NextToken
 from storyline.tasks.reply_scorer import ReplyScorer, rows_of
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from storyline.data import TextEncoder, text_encoder
 from storyline.tasks.inputs import check_list, refuse_surrogates
-from storyline.tasks.settings import LanguageModelSettings
+from storyline.tasks.language_settings import LanguageModelSettings
 
 Text = str | Sequence[str]
 # Size of the vocabulary of byte-pairs, and how far a blank is looked for, in characters.
@@ -68,3 +68,16 @@ def encode_documents(encoder: TextEncoder, documents: list[str], *, ended: bool)
         end = np.array([encoder.end_id], dtype=np.int64)
         encoded = [part for ids in encoded for part in (ids, end)]
     return np.concatenate(encoded) if encoded else np.empty(0, dtype=np.int64)
+
+
+def encode_contexts(encoder: TextEncoder, context: Text | None, count: int) -> list[np.ndarray]:
+    """The ids read before each of `count` texts, none where no context is given; ValueError where they do not fit."""
+    if context is None:
+        return []
+    given = check_documents(context, "context")
+    if len(given) != count and not isinstance(context, str):
+        raise ValueError(f"there are {len(given)} contexts for {count} texts; give one, or one a text")
+    found = encoder.encode_all(given)
+    if any(len(row) == 0 for row in found):
+        raise ValueError("a context has no token; give context=None where nothing stands before the text")
+    return found * count if isinstance(context, str) else found

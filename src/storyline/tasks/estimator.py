@@ -251,10 +251,13 @@ def recurrent(
 
 
 def steps_to_remember(settings: ModelSettings, steps: float) -> int | None:
-    """What `remember` becomes: "auto" is `steps`, at least 3; for a vanilla RNN it leaves torch's initialisation."""
+    """What `remember` becomes: "auto" is `steps`, at least 3.
+
+    For a vanilla RNN that leaves torch's initialisation; a Transformer has none to change.
+    """
     if settings.remember != "auto":
         return settings.remember
-    return None if settings.core == "rnn" else max(3, round(steps))
+    return None if settings.core in ("rnn", "transformer") else max(3, round(steps))
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from storyline.search import Sampling
-from storyline.tasks.language_network import Carry, NextToken
+from storyline.tasks.next_token import Carry, NextToken
 from storyline.tasks.settings import SEEDS
 
 

@@ -10,11 +10,18 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
-from storyline.data import TextEncoder, WordEncoder, ppmi_vectors
+from storyline.data import TextEncoder
 from storyline.layers import MemoryProbe
 from storyline.search import Sampling
 from storyline.tasks.continuation import Continuation
-from storyline.tasks.documents import Text, check_documents, encode_documents, hold_out_end, new_encoder
+from storyline.tasks.documents import (
+    Text,
+    check_documents,
+    encode_contexts,
+    encode_documents,
+    hold_out_end,
+    new_encoder,
+)
 from storyline.tasks.estimator import (
     Listeners,
     SequenceEstimator,
@@ -26,22 +33,19 @@ from storyline.tasks.estimator import (
 )
 from storyline.tasks.generation import check_count, drawing
 from storyline.tasks.inputs import check_text
-from storyline.tasks.language_network import LanguageProgram, NextToken, new_language_network, read_loss
+from storyline.tasks.language_network import language_vectors, new_language_network
 from storyline.tasks.language_probe import probe_language
-from storyline.tasks.language_scoring import score_tokens
-from storyline.tasks.settings import LanguageModelSettings, check_settings, resolve_language
-from storyline.tasks.starting_vectors import (
-    StartingVectors,
-    embedding_size,
-    encoder_vectors,
-    refuse_frozen_noise,
-    vector_identity,
-)
+from storyline.tasks.language_program import LanguageProgram, read_loss
+from storyline.tasks.language_scoring import score_beginnings, score_tokens
+from storyline.tasks.language_settings import LanguageModelSettings, resolve_language, sized
+from storyline.tasks.next_token import NextToken
+from storyline.tasks.settings import check_settings
+from storyline.tasks.starting_vectors import StartingVectors, vector_identity
 from storyline.tasks.word_vectors import WordVectors
 
 
 class LanguageModel(SequenceEstimator[NextToken]):
-    """A recurrent language model: learns one long text, or several, and continues others.
+    """A language model: learns one long text, or several, and continues others.
 
     A text is one string, or a list of documents. A model that learned several documents reads <end> after each of
     them, and after every document that it is given later, a single one too (for words, <end> is also the line
@@ -50,9 +54,13 @@ class LanguageModel(SequenceEstimator[NextToken]):
     stays within one.
 
     level                "char", "word" or "subword" (trained byte-pairs)
-    core                 "lstm", "gru" or "rnn"
+    core                 "lstm", "gru", "rnn" or "transformer"
     hidden_size          units of each layer
     num_layers           layers of the stack
+    num_heads            of a Transformer's attention
+    window               how many tokens each layer of a Transformer sees, and keeps from chunk to chunk and in
+                         generating; "auto": the length of a chunk; None: all, and what is kept grows with the text,
+                         in training too
     remember             as in Classifier; "auto": the length of a chunk
     lowercase            the text is lowered first
     whitespace           for words: a token is what stands between blanks; else punctuation stands apart
@@ -69,15 +77,16 @@ class LanguageModel(SequenceEstimator[NextToken]):
                          information); "auto": for words, above 5,000 of them, where fit is given no vectors
     freeze_vectors       keep the vectors that fit is given as they are (other words' are learned); else they are tuned
     shortcut             the head also reads the last token itself, past the recurrent stack; "auto": likewise
-    dropout              of the state that the head reads, between layers, and, but for characters, of the embedding
-                         (the same channels at all steps of a chunk)
+    dropout              of the state that the head reads, between layers (of a Transformer: of what it reads, and of
+                         each sublayer), and, but for characters, of the embedding (the same channels at all steps of a
+                         chunk)
     learn_initial_state  make the state before a text a parameter
     steps                length of a chunk
     epochs               at most so many passes
     max_steps            at most so many steps, also in the middle of a pass; None: all passes
     batch_size           streams
-    learning_rate, weight_decay, schedule, warmup, clip_norm, average, validate_every, patience, restore_best,
-    checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
+    learning_rate, weight_decay, schedule, warmup, clip_norm, average, average_last, validate_every, patience,
+    restore_best, checkpoint_every, checkpoint_seconds, threads, device, precision: as in training.TrainingSettings
     validation_fraction  share of the text, its end, that is held out to choose the best weights; 0: none is
     seed                 of everything random
     backend              of the layers: "auto", "torch", "triton" or "reference"
@@ -96,9 +105,11 @@ class LanguageModel(SequenceEstimator[NextToken]):
         self,
         *,
         level: Literal["char", "word", "subword"] = "char",
-        core: Literal["lstm", "gru", "rnn"] = "lstm",
+        core: Literal["lstm", "gru", "rnn", "transformer"] = "lstm",
         hidden_size: int = 256,
         num_layers: int = 1,
+        num_heads: int = 4,
+        window: int | Literal["auto"] | None = "auto",
         remember: int | Literal["auto"] | None = "auto",
         lowercase: bool = False,
         whitespace: bool = False,
@@ -123,6 +134,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         warmup: float | None = None,
         clip_norm: float | None = 1.0,
         average: float | None = None,
+        average_last: int | None = None,
         validation_fraction: float = 0.1,
         validate_every: int | None = None,
         patience: int | None = None,
@@ -157,9 +169,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
 
         Raises ValueError for a setting that does not fit, and for a text that is empty or too short for its streams.
         """
-        settings = self._with_size_of(
-            check_settings(LanguageModelSettings, self.get_params(deep=False)), vectors
-        )
+        settings = sized(check_settings(LanguageModelSettings, self.get_params(deep=False)), vectors)
         documents = check_documents(X)
         training, held_out = hold_out_end(
             documents, 0.0 if validation is not None else settings.validation_fraction
@@ -176,7 +186,7 @@ class LanguageModel(SequenceEstimator[NextToken]):
         ids = self._ids(training)
         checked = self._ids(check_documents(validation, "validation") if validation is not None else held_out)
         self.unknown_ = (self.encoder_.unknown(checked), len(checked))
-        start = self._starting_vectors(ids, vectors)
+        start = language_vectors(self.resolved_, self.encoder_, ids, vectors)
         with reproducible(settings.seed):
             program = LanguageProgram(
                 self._new_network(start),
@@ -249,20 +259,15 @@ class LanguageModel(SequenceEstimator[NextToken]):
         """
         check_is_fitted(self)
         ids = self.encoder_.encode_all(check_documents(texts, "texts"))
-        before = self._contexts(context, len(ids))
+        before = encode_contexts(self.encoder_, context, len(ids))
         if any(len(row) == 0 for row in ids):
             raise ValueError("a text has no token; every text needs at least one word")
         read = np.concatenate([*ids, *before])
         self.unknown_ = (self.encoder_.unknown(read), len(read))
-        if before or self.many_:
-            begun = before or [np.array([self.encoder_.end_id])] * len(ids)
-            with measuring(self.threads):
-                return score_tokens(self.network_, begun, ids)
-        counts = self.encoder_.counts + 0.5
         with measuring(self.threads):
-            rest = score_tokens(self.network_, [row[:1] for row in ids], [row[1:] for row in ids])
-        first = np.log(counts.sum()) - np.log(counts)
-        return [np.append(first[row[0]], costs) for row, costs in zip(ids, rest, strict=True)]
+            if before:
+                return score_tokens(self.network_, before, ids)
+            return score_beginnings(self.network_, self.encoder_, ids, many=self.many_)
 
     def generate(
         self,
@@ -320,44 +325,8 @@ class LanguageModel(SequenceEstimator[NextToken]):
         self.unknown_ = (self.encoder_.unknown(ids), len(ids))
         return Continuation(self.network_, self.encoder_, self.many_)
 
-    def _contexts(self, context: Text | None, count: int) -> list[np.ndarray]:
-        """The ids read before each of `count` texts, none where no context is given."""
-        if context is None:
-            return []
-        given = check_documents(context, "context")
-        if len(given) != count and not isinstance(context, str):
-            raise ValueError(f"there are {len(given)} contexts for {count} texts; give one, or one a text")
-        found = self.encoder_.encode_all(given)
-        if any(len(row) == 0 for row in found):
-            raise ValueError("a context has no token; give context=None where nothing stands before the text")
-        return found * count if isinstance(context, str) else found
-
     def _ids(self, documents: list[str]) -> np.ndarray:
         return encode_documents(self.encoder_, documents, ended=self.many_)
-
-    def _with_size_of(
-        self, settings: LanguageModelSettings, vectors: WordVectors | None
-    ) -> LanguageModelSettings:
-        refuse_frozen_noise(settings.freeze_vectors, vectors)
-        if vectors is None:
-            return settings
-        if settings.word_vectors is True:
-            raise ValueError(
-                "word_vectors=True learns vectors from the text, and vectors were given; drop one"
-            )
-        size = embedding_size(settings.embedding_size, vectors, 0)
-        return settings.model_copy(update={"embedding_size": size})
-
-    def _starting_vectors(self, ids: np.ndarray, vectors: WordVectors | None) -> StartingVectors | None:
-        if vectors is not None:
-            return encoder_vectors(vectors, self.encoder_, self.resolved_.seed)
-        if not self.resolved_.word_vectors:
-            return None
-        assert isinstance(self.encoder_, WordEncoder)
-        assert self.resolved_.embedding_size != "auto"
-        size, seed = self.resolved_.embedding_size, self.resolved_.seed
-        found = ppmi_vectors([ids], self.encoder_.vocabulary, size, seed=seed, name="embedding_size")
-        return StartingVectors(found)
 
     def _new_network(self, start: StartingVectors | None = None) -> NextToken:
         return new_language_network(self.resolved_, self.encoder_, start)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from storyline.data import TextEncoder
 from storyline.layers import MemoryProbe
-from storyline.tasks.language_network import NextToken
+from storyline.tasks.next_token import NextToken
 from storyline.tasks.probe import UNITS, draw, stack_probe
 
 # A window of so many chunks of training shows what lies beyond what was trained on.

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from storyline.tasks.language_network import Carry, NextToken
+from storyline.data import TextEncoder
+from storyline.tasks.next_token import Carry, NextToken
 
 # Rows read side by side, steps read at once, and positions whose scores of all tokens stand in memory together.
 _ROWS, _READING, _SCORED = 64, 512, 512
@@ -39,6 +40,22 @@ def score_tokens(
         for place, row in enumerate(chosen):
             found[row][:] = surprisal[place][wanted[place]].numpy()
     return found
+
+
+def score_beginnings(
+    network: NextToken, encoder: TextEncoder, texts: Sequence[np.ndarray], *, many: bool
+) -> list[np.ndarray]:
+    """As `score_tokens`, of texts before which nothing stands; `many`: the model learned several documents.
+
+    After <end> then, which begins a document; else the first token costs what its frequency in training says,
+    (count + 1/2) of all.
+    """
+    if many:
+        return score_tokens(network, [np.array([encoder.end_id])] * len(texts), texts)
+    rest = score_tokens(network, [row[:1] for row in texts], [row[1:] for row in texts])
+    counts = encoder.counts + 0.5
+    first = np.log(counts.sum()) - np.log(counts)
+    return [np.append(first[row[0]], costs) for row, costs in zip(texts, rest, strict=True)]
 
 
 def _read(network: NextToken, ids: Tensor, wanted: Tensor) -> Tensor:

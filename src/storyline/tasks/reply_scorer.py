@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from storyline.layers.decoding import DecodingState
-from storyline.tasks.language_network import Carry, NextToken
+from storyline.tasks.next_token import Carry, NextToken
 
 
 def rows_of(carry: Carry) -> DecodingState:

@@ -29,8 +29,6 @@ SEEDS = 2**63
 _SERIES_STEPS = 1500
 # Below so many series noise makes up for what is missing.
 _FEW_SERIES = 5_000
-# From how many words on a language model's softmax is sampled where that is "auto".
-_MANY_WORDS = 5_000
 Named = TypeVar("Named", bound=BaseModel)
 
 
@@ -127,37 +125,6 @@ class TaggerSettings(ModelSettings):
     label_smoothing: Share
 
 
-class LanguageModelSettings(ModelSettings):
-    """Settings of a LanguageModel."""
-
-    specials = 3
-
-    dropout: Share
-    epochs: PositiveInt
-    batch_size: PositiveInt
-    learning_rate: PositiveFloat
-    level: Literal["char", "word", "subword"]
-    whitespace: bool
-    embedding_size: PositiveInt | Auto
-    tied: bool | Auto
-    softmax: Literal["full", "sampled", "adaptive", "auto"]
-    candidates: PositiveInt
-    word_vectors: bool | Auto
-    freeze_vectors: bool = False  # not in models saved before there was the choice
-    shortcut: bool | Auto
-    steps: PositiveInt
-
-    @model_validator(mode="after")
-    def _heads_go_together(self) -> Self:
-        if self.softmax == "adaptive" and self.tied is True:
-            raise ValueError("softmax='adaptive' cannot be tied; set tied=False, or softmax='sampled'")
-        if self.softmax == "sampled" and self.tied is False:
-            raise ValueError("softmax='sampled' is tied to the embedding; set tied=True, or another softmax")
-        if self.word_vectors is True and self.level != "word":
-            raise ValueError(f"word_vectors=True needs level='word', and level is {self.level!r}")
-        return self
-
-
 class AnswererSettings(ModelSettings):
     """Settings of an Answerer."""
 
@@ -176,6 +143,7 @@ class AnswererSettings(ModelSettings):
     label_smoothing: Share
     word_vectors: bool | Auto
     hops: PositiveInt
+    beam: PositiveInt = 1  # not in models saved before there was the choice
     longest: PositiveInt | Auto
 
 
@@ -228,34 +196,3 @@ def resolve_classifier(
     }
     automatic = {name: value for name, value in become.items() if getattr(settings, name) == "auto"}
     return settings.model_copy(update={**automatic, "remember": remember})
-
-
-def resolve_language(
-    settings: LanguageModelSettings,
-    *,
-    remember: int | None,
-    vocabulary: int,
-    validated: bool,
-    given_vectors: bool = False,
-) -> LanguageModelSettings:
-    """The settings with every "auto" replaced, as the docstring of LanguageModel says."""
-    characters = settings.level == "char"
-    many = settings.level == "word" and vocabulary > _MANY_WORDS
-    softmax = settings.softmax
-    if softmax == "auto":
-        softmax = "sampled" if many and settings.tied is not False else "full"
-    tied = (not characters and softmax != "adaptive") if settings.tied == "auto" else settings.tied
-    size = settings.embedding_size
-    if size == "auto":
-        size = min(64, settings.hidden_size) if characters else settings.hidden_size
-    update: dict[str, Any] = {
-        "softmax": softmax,
-        "tied": tied,
-        "embedding_size": size,
-        "remember": remember,
-        "word_vectors": many and not given_vectors
-        if settings.word_vectors == "auto"
-        else settings.word_vectors,
-        "shortcut": many if settings.shortcut == "auto" else settings.shortcut,
-    }
-    return settings.model_copy(update=update if validated else {**update, "patience": None})

@@ -129,8 +129,7 @@ def _parted(full: np.ndarray, settings: TextToTextSettings, given: bool) -> tupl
         return full, full[:0]
     if len(full) < 2:
         raise ValueError(
-            f"X holds {len(full)} pair that can be learned, none of which can be held out; give more, or set "
-            "validation_fraction=0"
+            f"{len(full)} pair can be learned, none of which can be held out; give more, or set validation_fraction=0"
         )
     kept, out = split_validation(len(full), settings.validation_fraction, settings.seed)
     return full[kept], full[out]

@@ -7,13 +7,11 @@ from abc import ABC
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from storyline.artifact import Artifact
-from storyline.data import PairEncoder, TokenPairs, copy_unknown, filled_pairs
+from storyline.data import PairEncoder, TokenPairs, filled_pairs
 from storyline.layers import MemoryProbe
-from storyline.search import Hypothesis
 from storyline.tasks.alignment import Alignment
 from storyline.tasks.estimator import (
     Listeners,
@@ -21,35 +19,31 @@ from storyline.tasks.estimator import (
     StrPath,
     measuring,
     reproducible,
-    steps_to_remember,
     unharmed,
 )
 from storyline.tasks.inputs import check_pair
 from storyline.tasks.probe import UNITS
 from storyline.tasks.settings import check_settings
-from storyline.tasks.starting_vectors import (
-    PairStart,
-    embedding_size,
-    refuse_frozen_noise,
-    vector_identity,
-)
+from storyline.tasks.starting_vectors import PairStart, vector_identity
 from storyline.tasks.text_pairs import (
     PreparedPairs,
     checked_pairs,
     checked_texts,
-    source_ids,
     token_pairs,
     unknown_tokens,
 )
 from storyline.tasks.text_to_text_network import SourceToTarget, new_text_to_text_network
 from storyline.tasks.text_to_text_probe import Side, probe_text_to_text
 from storyline.tasks.text_to_text_program import PairProgram, read_pairs
-from storyline.tasks.text_to_text_settings import AttentionName, TextToTextSettings
+from storyline.tasks.text_to_text_settings import (
+    AttentionName,
+    TextToTextSettings,
+    resolve_text_to_text,
+    sized,
+)
+from storyline.tasks.text_writer import TextWriter
 from storyline.tasks.word_vectors import WordVectors
-from storyline.tasks.writing import Lengths, asked_beam, write
-
-# What a batch may hold where its size is "auto", and how many steps an epoch then has if it can.
-_LEAST_TOKENS, _MOST_TOKENS, _STEPS = 250, 4_000, 100
+from storyline.tasks.writing import Lengths, asked_beam
 
 
 class TextToText(SequenceEstimator[SourceToTarget], ABC):
@@ -96,7 +90,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
 
         Raises ValueError for a setting that does not fit, and for as many targets as do not fit the sources.
         """
-        settings = _sized(
+        settings = sized(
             check_settings(TextToTextSettings, self.get_params(deep=False)), vectors, target_vectors
         )
         sources, targets = checked_pairs(X, y)
@@ -105,7 +99,7 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         training = pairs.training
         self.encoder_, self.dropped_, self.cut_ = pairs.encoder, pairs.dropped, pairs.cut
         self.lengths_ = Lengths.of(training)
-        self.resolved_ = _resolve(settings, training, patient=bool(len(pairs.validation)))
+        self.resolved_ = resolve_text_to_text(settings, training, patient=bool(len(pairs.validation)))
         self.unknown_ = unknown_tokens(self.encoder_, pairs.validation)
         start = PairStart.of(vectors, target_vectors, self.encoder_, settings.seed)
         with reproducible(settings.seed):
@@ -152,12 +146,10 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
                           setting
 
         `empty_`, `longer_` and `unknown_` say how many texts were empty, how many longer than any in training, and how
-        many of how many tokens were unknown.
+        many of how many tokens were unknown. Warns (UnseenLengthWarning) where some are longer than any in training.
         """
-        return [
-            found[0][0] if found else ""
-            for found in self._written(X, 1, beam, length_penalty, coverage_penalty)
-        ]
+        found = self._written(X, 1, beam, length_penalty, coverage_penalty)
+        return [best[0][0] if best else "" for best in found]
 
     def predict_best(
         self,
@@ -206,16 +198,11 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         if not text.strip():
             raise ValueError("text is empty; there is nothing to attend to")
         written = self.predict([text])[0] if output is None else output
-        pair = self._pairs([text], checked_texts([written], "output")).batch(np.array([0]))
+        checked_texts([written], "output")
+        writer = self._writer
+        self.cut_ = writer.read([text]).cut
         with measuring(self.threads):
-            decoded = self.network_(pair.source, pair.source_lengths, pair.target_in, pair.target_lengths)
-        assert decoded.attention is not None
-        names = self.encoder_.source.names(), self.encoder_.target.names()
-        return Alignment(
-            [names[0][id_] for id_ in pair.source[0]],
-            [names[1][id_] for id_ in pair.target_out[0]],
-            decoded.attention[0].numpy(),
-        )
+            return writer.aligned(text, written)
 
     def evaluate(self, X: Sequence[str], y: Sequence[str]) -> dict[str, Any]:
         """How well the targets are foretold by teacher forcing: pairs with an empty side are left out and counted.
@@ -282,39 +269,18 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
             vocabulary=self.encoder_.target.size,
             attends=self.network_.attends,
         )
-        sources, self.cut_ = source_ids(self.encoder_, texts, self._source_limit)
-        self.empty_ = sum(not text.strip() for text in texts)
-        self.longer_ = sum(len(ids) > self.lengths_.source for ids in sources)
-        self.unknown_ = sum(map(self.encoder_.source.unknown, sources)), sum(map(len, sources))
-        full = [index for index, text in enumerate(texts) if text.strip()]
+        writer = self._writer
+        sources = writer.read(texts)
+        self.empty_, self.longer_, self.cut_ = sources.empty, sources.longer, sources.cut
+        self.unknown_ = sources.unknown
+        # Of who called predict, or predict_best.
+        sources.warn(self.lengths_.source, stacklevel=3)
         with measuring(self.threads):
-            found = write(
-                self.network_,
-                [sources[index] for index in full],
-                wanted,
-                self.lengths_,
-                self.encoder_.end_id,
-                attention=self.level == "word" and self.network_.attends,
-            )
-        written: list[list[tuple[str, float]]] = [[] for _ in texts]
-        for index, hypotheses in zip(full, found, strict=True):
-            # Different tokens may be one text: the first has the best score.
-            best: dict[str, float] = {}
-            for each in hypotheses:
-                best.setdefault(self._text(each, texts[index]), each.score)
-            written[index] = list(best.items())[:n]
-        return written
+            return writer.written(sources, wanted, n)
 
-    def _text(self, hypothesis: Hypothesis, source: str) -> str:
-        """What was written; of words an unknown one becomes the word of the source that had the most attention."""
-        tokens = hypothesis.tokens.tolist()
-        if self.level == "word" and hypothesis.attention is not None:
-            looked = hypothesis.attention.numpy()[:, :-1]
-            # Nothing of a word was seen that stands behind the limit.
-            unread = max(0, len(self.encoder_.source.encode(source)) - looked.shape[1])
-            looked = np.pad(looked, ((0, 0), (0, unread)))
-            return copy_unknown(tokens, looked, source, self.encoder_).strip()
-        return self.encoder_.target.decode(tokens).strip()
+    @property
+    def _writer(self) -> TextWriter:
+        return TextWriter(self.network_, self.encoder_, self.lengths_, self.level, self._source_limit)
 
     @property
     def _source_limit(self) -> int | None:
@@ -337,36 +303,3 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
     def _restore(self, documents: dict[str, Any]) -> None:
         self.encoder_ = PairEncoder.from_document(documents["encoder.json"])
         self.lengths_ = Lengths(**documents["lengths.json"])
-
-
-def _sized(
-    settings: TextToTextSettings, vectors: WordVectors | None, target_vectors: WordVectors | None
-) -> TextToTextSettings:
-    """The settings with the embedding_size of the vectors given; ValueError where they do not go together."""
-    refuse_frozen_noise(settings.freeze_vectors, vectors or target_vectors)
-    if target_vectors is not None and settings.shared_vocabulary:
-        raise ValueError(
-            "shared_vocabulary=True gives both sides one embedding, and target_vectors were given; give vectors alone"
-        )
-    size: int | str = settings.embedding_size
-    for given in (vectors, target_vectors):
-        size = embedding_size(size, given, size)
-    return settings.model_copy(update={"embedding_size": size})
-
-
-def _resolve(settings: TextToTextSettings, training: TokenPairs, *, patient: bool) -> TextToTextSettings:
-    """The settings with every "auto" replaced, as the docstring of Translator says."""
-    remember = None
-    if settings.core != "transformer":
-        remember = steps_to_remember(settings, float(np.percentile(training.source_lengths, 95)))
-    update: dict[str, Any] = {"remember": remember}
-    if settings.embedding_size == "auto":
-        update["embedding_size"] = settings.hidden_size
-    if settings.feedforward_size == "auto":
-        update["feedforward_size"] = 4 * settings.hidden_size
-    if settings.batch_tokens == "auto":
-        tokens = int(training.source_lengths.sum() + training.target_lengths.sum())
-        update["batch_tokens"] = min(_MOST_TOKENS, max(_LEAST_TOKENS, round(tokens / _STEPS)))
-    if not patient:
-        update["patience"] = None
-    return settings.model_copy(update=update)

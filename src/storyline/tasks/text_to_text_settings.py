@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from storyline.data import TokenPairs
+from storyline.tasks.estimator import steps_to_remember
 from storyline.tasks.settings import Auto, ModelSettings, Share
+from storyline.tasks.starting_vectors import embedding_size, refuse_frozen_noise
+from storyline.tasks.word_vectors import WordVectors
+
+# What a batch may hold where its size is "auto", and how many steps an epoch then has if it can.
+_LEAST_TOKENS, _MOST_TOKENS, _STEPS = 250, 4_000, 100
 
 AttentionName = Literal["additive", "dot", "general", "local", "multihead", "coverage"]
 
@@ -89,6 +97,8 @@ class TextToTextSettings(ModelSettings):
             "weight_dropout": 0,
             "backend": "auto",
         }
+        if self.remember is not None:
+            unset["remember"] = "auto"
         for name, value in unset.items():
             if getattr(self, name) != value:
                 raise ValueError(
@@ -117,3 +127,36 @@ class TextToTextSettings(ModelSettings):
                 f"coverage={self.coverage} is a loss of copying models; set copying=True, or coverage=0"
             )
         return self
+
+
+def sized(
+    settings: TextToTextSettings, vectors: WordVectors | None, target_vectors: WordVectors | None
+) -> TextToTextSettings:
+    """The settings with the embedding_size of the vectors given; ValueError where they do not go together."""
+    refuse_frozen_noise(settings.freeze_vectors, vectors or target_vectors)
+    if target_vectors is not None and settings.shared_vocabulary:
+        raise ValueError(
+            "shared_vocabulary=True gives both sides one embedding, and target_vectors were given; give vectors alone"
+        )
+    size: int | str = settings.embedding_size
+    for given in (vectors, target_vectors):
+        size = embedding_size(size, given, size)
+    return settings.model_copy(update={"embedding_size": size})
+
+
+def resolve_text_to_text(
+    settings: TextToTextSettings, training: TokenPairs, *, patient: bool
+) -> TextToTextSettings:
+    """The settings with every "auto" replaced, as the docstring of Translator says."""
+    typical = float(np.percentile(training.source_lengths, 95))
+    update: dict[str, Any] = {"remember": steps_to_remember(settings, typical)}
+    if settings.embedding_size == "auto":
+        update["embedding_size"] = settings.hidden_size
+    if settings.feedforward_size == "auto":
+        update["feedforward_size"] = 4 * settings.hidden_size
+    if settings.batch_tokens == "auto":
+        tokens = int(training.source_lengths.sum() + training.target_lengths.sum())
+        update["batch_tokens"] = min(_MOST_TOKENS, max(_LEAST_TOKENS, round(tokens / _STEPS)))
+    if not patient:
+        update["patience"] = None
+    return settings.model_copy(update=update)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from storyline.training.errors import TrainingError
 from storyline.training.settings import TrainingSettings, available_threads
@@ -20,16 +20,19 @@ from storyline.training.settings import TrainingSettings, available_threads
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
-def make_fabric(settings: TrainingSettings) -> Fabric:
-    """The device and precision that the settings ask for; TrainingError where this machine cannot."""
+def make_fabric(settings: TrainingSettings, module: nn.Module) -> Fabric:
+    """The device and precision that the settings ask for; TrainingError where this machine cannot train `module`."""
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("device is 'cuda', but torch finds no CUDA device here; take 'auto' or 'cpu'")
-    if settings.precision == "bf16" and (reason := _without_bf16(device)) is not None:
+    # What else a model is made of runs in bfloat16 everywhere; a Transformer has nothing recurrent.
+    recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
+    if settings.precision == "bf16" and recurrent and (reason := _without_bf16(device)) is not None:
         raise TrainingError(
-            f"precision is 'bf16', but this {device} cannot run an LSTM in it ({reason}); take '32'"
+            f"precision is 'bf16', but this {device} cannot run the model's recurrent layers in it ({reason}); "
+            "take '32'"
         )
     return Fabric(
         accelerator=device, devices=1, precision="bf16-mixed" if settings.precision == "bf16" else "32-true"
@@ -40,7 +43,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
 def _without_bf16(device: str) -> str | None:
     """Why a tiny LSTM fails forward or backward under bfloat16 autocast; None where it runs."""
     with torch.random.fork_rng(devices=[0] if device == "cuda" else []):
-        layer = torch.nn.LSTM(2, 2).to(device)
+        layer = nn.LSTM(2, 2).to(device)
         try:
             with torch.autocast(device, dtype=torch.bfloat16):
                 output, _ = layer(torch.zeros(2, 1, 2, device=device))

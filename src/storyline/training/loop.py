@@ -57,7 +57,7 @@ def train(
     if resume and folder is None:
         raise TrainingError("resume needs the folder of the run that is to go on")
     place = None if folder is None else Path(folder)
-    fabric = make_fabric(settings)
+    fabric = make_fabric(settings, program.module)
     with (
         nullcontext() if place is None else artifact.locked(place),
         torch_set(settings, fabric.device) as threads,
