@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from storyline import artifact
 from storyline.search import Sampling
 from storyline.tasks import LanguageModel, load
 
@@ -174,6 +176,15 @@ def test_saved_and_loaded_is_the_same(model: LanguageModel, tmp_path) -> None:
     assert loaded.evaluate(echoes(50, seed=4)) == model.evaluate(echoes(50, seed=4))
     assert loaded.generate("a", 50, seed=1) == model.generate("a", 50, seed=1)
     assert loaded.suggest("a..", 3) == model.suggest("a..", 3)
+
+
+def test_a_model_of_another_version_is_named(trained: LanguageModel, tmp_path: Path) -> None:
+    trained.save_pretrained(tmp_path / "model")
+    saved = artifact.load(tmp_path / "model")
+    settings = saved.config["settings"] | {"of_tomorrow": 1}
+    other = replace(saved, config=saved.config | {"settings": settings})
+    with pytest.raises(artifact.ArtifactError, match="saved with of_tomorrow, which no LanguageModel"):
+        LanguageModel.from_artifact(other)
 
 
 def test_a_transformer_keeps_its_window_and_no_more(attentive: LanguageModel, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from storyline import artifact
+from storyline import __version__, artifact
 from storyline.layers import GRU, LSTM, RNN
 from storyline.tasks.settings import ModelSettings, check_settings
 from storyline.training import Identity, Program, TrainingSettings, train
@@ -152,7 +152,15 @@ class SequenceEstimator(BaseEstimator, ABC, Generic[Network]):  # type: ignore[m
 
     @classmethod
     def from_artifact(cls, saved: artifact.Artifact) -> Self:
-        """The estimator that was saved, from what was read of its folder."""
+        """The estimator that was saved, from what was read of its folder.
+
+        Raises ArtifactError where it was saved with settings that this version does not have.
+        """
+        if unknown := sorted(set(saved.config["settings"]) - set(cls._get_param_names())):
+            raise artifact.ArtifactError(
+                f"the model was saved with {', '.join(unknown)}, which no {cls.__name__} of storyline {__version__} "
+                "has; load it with the version that saved it, or train it again"
+            )
         estimator = cls(**saved.config["settings"])
         estimator.resolved_ = check_settings(cls.settings_type, saved.config["resolved"])
         estimator.unknown_, estimator.history_ = (0, 0), []
