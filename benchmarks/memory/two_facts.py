@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from storyline import LSTM
-from storyline.memory.forgetting import Forgetting
+from storyline.memory.inside.forgetting import Forgetting
 
 VALUES, FILLING, SIZE = 4, 4, 32
 CHANNELS = 2 * VALUES + FILLING + 2
