@@ -278,7 +278,7 @@ def test_targets_one_a_step_and_classes() -> None:
 
     def model(x: Tensor) -> Tensor:
         past = torch.cat([torch.zeros(len(x), 6, dtype=torch.int64), x], 1)[:, : x.shape[1]]
-        return 8.0 * nn.functional.one_hot(past, 5).float()
+        return 8.0 * nn.functional.one_hot(past, 5).double()
 
     targets = torch.cat([torch.full((64, 6), -100), ids[:, :-6]], 1)
     h = horizon(model, ids, targets, measures=("use",))
@@ -329,14 +329,51 @@ def test_targets_may_be_a_list_of_a_model_s_own_answers() -> None:
 
 
 def test_a_loss_that_does_not_take_the_answers_is_a_reason() -> None:
-    weighted = nn.CrossEntropyLoss(weight=torch.ones(2))
+    weighted = nn.CrossEntropyLoss(weight=torch.ones(3))
     model = Leak(lambda y: torch.cat([y, -y], -1))
     h = horizon(model, noise(16, 30, 1), torch.tensor([0, 1] * 8), loss=weighted)
-    assert "loss= raised RuntimeError for answers (16, 2) of torch.float64" in h.reasons["use"]
+    assert "loss= raised RuntimeError for answers (16, 2) of torch.float32" in h.reasons["use"]
     assert h.counterfactual is not None
     # int32, as NumPy and files have them, is as good as int64
     few = torch.tensor([0, 1] * 8, dtype=torch.int32)
     assert horizon(model, noise(16, 30, 1), few, loss=nn.CrossEntropyLoss()).use is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_loss_of_torch_is_given_what_it_is_given_in_training(dtype: torch.dtype) -> None:
+    inputs = noise(16, 30, 2)
+    model = nn.Sequential(Leak(), nn.Flatten(2))
+    given: list[tuple[torch.dtype, ...]] = []
+
+    def squared(y: Tensor, t: Tensor) -> Tensor:
+        given.append((y.dtype, t.dtype))
+        return nn.functional.mse_loss(y, t)
+
+    # one number a sequence, of answers (16, 1): no (16, 16) of all differences, and no warning of it
+    targets = model(inputs)[:, -1, 0].detach().to(dtype)
+    own = horizon(model, inputs, targets, loss=squared, measures=("use",)).use
+    np.testing.assert_allclose(
+        own.curve, horizon(model, inputs, targets, measures=("use",)).use.curve, atol=1e-12
+    )
+    assert set(given) == {(dtype, dtype)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weighted_classes_are_scored_in_the_precision_of_the_model(dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.LSTM(2, 3, batch_first=True), First()).to(dtype)
+    inputs, classes = noise(16, 12, 2), torch.tensor([0, 1, 2, 1] * 4)
+    weight = torch.tensor([0.2, 0.3, 0.5], dtype=dtype)
+    own = horizon(
+        model, inputs, classes, loss=nn.CrossEntropyLoss(weight, reduction="none"), measures=("use",)
+    )
+    with torch.no_grad():
+        whole = nn.functional.cross_entropy(model(inputs.to(dtype))[:, -1], classes, weight, reduction="none")
+    assert own.use.curve[-1] == pytest.approx(float(whole.mean()), rel=1e-6)
+
+
+class First(nn.Module):
+    def forward(self, returned: tuple) -> Tensor:
+        return returned[0]
 
 
 def test_targets_are_one_a_step_where_no_row_is_as_long_as_the_padding() -> None:

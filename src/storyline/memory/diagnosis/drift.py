@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from storyline.layers import Recurrent
 from storyline.memory.diagnosis.diagnosis import Finding
 from storyline.memory.diagnosis.evidence import ENOUGH, Evidence
-from storyline.memory.measures.context import default_loss
+from storyline.memory.measures.loss import default_loss
 from storyline.memory.steps import MeasureError
 
 # How many times longer than trained, the last of them decides.

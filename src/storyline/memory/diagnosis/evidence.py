@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from storyline.layers import Recurrent
-from storyline.memory.measures.context import Questions, ask, default_loss, target_of
 from storyline.memory.measures.curve import Measure
+from storyline.memory.measures.loss import default_loss
+from storyline.memory.measures.questions import Questions, ask, target_of
 from storyline.memory.need.required_horizon import RequiredHorizon
 from storyline.memory.steps import MeasureError, Steps
 from storyline.memory.subjects.sequences import Sequences

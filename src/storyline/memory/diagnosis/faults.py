@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from storyline.memory.diagnosis.diagnosis import Finding
 from storyline.memory.diagnosis.evidence import Evidence, steps_text
-from storyline.memory.measures.context import default_loss
+from storyline.memory.measures.loss import default_loss
 from storyline.memory.steps import MeasureError
 
 # A clip below a tenth of the typical norm shrinks most updates more than tenfold. Pascanu, Mikolov and Bengio 2013,

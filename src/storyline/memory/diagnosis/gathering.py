@@ -19,10 +19,11 @@ from storyline.memory.diagnosis.evidence import (
     shortfall_of,
     stepwise_targets,
 )
-from storyline.memory.measures.context import Questions, use
+from storyline.memory.measures.context import use
 from storyline.memory.measures.counterfactual import check_answers, counterfactual
 from storyline.memory.measures.curve import Measure
 from storyline.memory.measures.jacobian import gradient
+from storyline.memory.measures.questions import Questions
 from storyline.memory.need.required_horizon import RequiredHorizon, required_horizon
 from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.sequences import Sequences

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from storyline.memory.measures.counterfactual import check_answers
 from storyline.memory.measures.curve import Array, Measure, interval, weights
+from storyline.memory.measures.loss import Loss, losses_of
+from storyline.memory.measures.questions import Questions
 from storyline.memory.measures.use import ContextUse, context_use, limit_of
-from storyline.memory.steps import MeasureError
-from storyline.memory.subjects.sequences import Sequences
 from storyline.memory.subjects.subject import Subject
 
-Loss = Callable[..., Any]
 _DEFINITION = (
     "the smallest context, in steps, from which on the loss stays within {share} of the loss with all of it, or of "
     "what the context gains where that is more"
 )
-# Answers that are scored: up to so many, and up to so many of one sequence.
-_SCORED, _SCORED_A_ROW = 256, 8
-
-
-@dataclass(frozen=True, eq=False)
-class Questions:
-    """What is to be answered: the context of each answer, its target, and the sequence that it is of.
-
-    contexts  one tensor (time, ...) a question: the sequence up to the step that is asked for
-    targets   (questions, ...)
-    source    (questions,) which sequence
-    """
-
-    contexts: tuple[Tensor, ...]
-    targets: Tensor
-    source: np.ndarray
 
 
 def use(
@@ -60,8 +36,8 @@ def use(
     Args:
         subject: the model; it must take sequences shorter than those given.
         questions: see `ask`.
-        loss: (answers (n, size), targets (n, ...)) -> a number, or one for each; None: cross-entropy of logits
-            for integer targets, squared error for others.
+        loss: see `losses_of`: a number, or one for each; None: cross-entropy of logits for integer targets,
+            squared error for others.
         threshold: share of the loss or gain.
         confidence: of the interval, over sequences.
         seed: of the resamples.
@@ -71,15 +47,19 @@ def use(
     """
     taken: dict[int | None, Array] = {}
 
+    longest = max(len(row) for row in questions.contexts)
+
     def loss_at(k: int | None) -> float:
+        if k == longest and None in taken:
+            taken[k] = taken[None]  # that is all of every context
+            return float(taken[k].mean())
         contexts = [row if k is None else row[-k:] for row in questions.contexts]
         answers = subject.last(contexts)
         if k is None:
             check_answers(answers)
-        taken[k] = _losses(loss, answers, questions.targets, subject.array)
+        taken[k] = losses_of(loss, subject, answers, questions.targets)
         return float(taken[k].mean())
 
-    longest = max(len(row) for row in questions.contexts)
     found = context_use(loss_at, longest, tolerance=threshold, ratio=2.0, of_gain=True)
     full, per_question = taken[None], np.stack([taken[int(k)] for k in found.lags], axis=1)
     sequences, place = np.unique(questions.source, return_inverse=True)
@@ -131,130 +111,3 @@ def _steps(lags: np.ndarray, curve: Array, full: float, threshold: float) -> flo
     above, below = float(curve[last]) - full, max(float(curve[last + 1]) - full, 1e-12 * allowed)
     part = np.log(above / allowed) / np.log(above / below) if allowed > 0 else 1.0
     return float(np.ceil(lags[last] + part * (lags[last + 1] - lags[last])))
-
-
-def ask(subject: Subject, sequences: Sequences, targets: Any, time_dim: int) -> Questions:
-    """Read targets: one a sequence, or one a step where the model answers at every step.
-
-    One a step is (batch, time, ...), in the order of the inputs' axes, or a list of sequences; of each sequence up
-    to 8 steps of its second half are asked, evenly spread, the last one always; targets below 0 (integers, as
-    torch.nn.CrossEntropyLoss ignores -100) or NaN are no question.
-
-    Raises:
-        MeasureError: their number does not fit the sequences, or no target is left.
-    """
-    rows = sequences.rows
-    per_step = subject.layout is not None and subject.layout.time is not None
-    listed = isinstance(targets, list | tuple) and len(targets) > 0 and np.ndim(targets[0]) > 0
-    if listed:
-        wanted = [target_of(target, f"targets[{i}]") for i, target in enumerate(targets)]
-    else:
-        given = target_of(targets, "targets")
-        stepwise = per_step and given.ndim >= 2 and given.shape[time_dim] == sequences.steps
-        if stepwise and time_dim == 0:
-            given = given.transpose(0, 1)
-        wanted = list(given) if given.ndim else []
-        listed = stepwise
-    if len(wanted) != len(rows):
-        raise MeasureError(
-            f"targets are for {len(wanted)} sequences, inputs hold {len(rows)}; give a target for each"
-        )
-    if not listed:
-        return Questions(rows, torch.stack(wanted), np.arange(len(rows)))
-    each = max(1, min(_SCORED_A_ROW, _SCORED // len(rows)))
-    asked: list[tuple[int, int]] = []
-    for i, (row, target) in enumerate(zip(rows, wanted, strict=True)):
-        if len(target) < len(row):
-            raise MeasureError(
-                f"targets[{i}] has {len(target)} steps, inputs[{i}] {len(row)}; give one for each step"
-            )
-        valid = torch.nonzero(_is_target(target[: len(row)])).flatten().tolist()
-        late = [t for t in valid if t >= len(row) // 2] or valid
-        places: Any = np.unique(np.linspace(len(late) - 1, 0, each).round().astype(int)) if late else []
-        asked.extend((i, late[place]) for place in places)
-    if not asked:
-        raise MeasureError("targets hold no answer (all are below 0 or NaN); give at least one a sequence")
-    contexts = tuple(rows[i][: t + 1] for i, t in asked)
-    return Questions(contexts, torch.stack([wanted[i][t] for i, t in asked]), np.array([i for i, _ in asked]))
-
-
-def target_of(values: Any, name: str) -> Tensor:
-    """Targets as a tensor on the CPU; whole numbers as int64, which torch's losses want.
-
-    Raises:
-        MeasureError: they are no numbers.
-    """
-    try:
-        if isinstance(values, list | tuple):
-            values = [each.detach().cpu() if isinstance(each, Tensor) else each for each in values]
-        given = values.detach().cpu() if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
-    except (TypeError, ValueError) as error:
-        raise MeasureError(
-            f"{name} cannot be read as numbers ({error}); numbers, or classes as integers, were wanted: encode them "
-            "first"
-        ) from None
-    if given.is_complex():
-        raise MeasureError(f"{name} are {given.dtype}; real numbers, or classes as integers, were wanted")
-    return given if given.is_floating_point() else given.long()
-
-
-def _is_target(target: Tensor) -> Tensor:
-    flat = target.reshape(len(target), -1)
-    return ~torch.isnan(flat).any(1) if target.is_floating_point() else (flat >= 0).all(1)
-
-
-def _losses(loss: Loss | None, answers: Tensor, targets: Tensor, array: bool) -> Array:
-    """(questions,) the loss of each."""
-    if loss is None:
-        return default_loss(answers, targets).numpy()
-    targets = targets.to(answers.dtype) if targets.is_floating_point() else targets
-    given = (answers.numpy(), targets.numpy()) if array else (answers, targets)
-    try:
-        found = torch.as_tensor(np.asarray(loss(*given)) if array else loss(*given)).double()
-        if found.numel() != len(answers):
-            # a mean over all: the interval needs each
-            found = torch.stack(
-                [torch.as_tensor(loss(a[None], t[None])).double().mean() for a, t in zip(*given, strict=True)]
-            )
-    except Exception as error:
-        came = " and ".join(
-            f"{name} {tuple(each.shape)} of {each.dtype}"
-            for name, each in (("answers", answers), ("targets", targets))
-        )
-        raise MeasureError(
-            f"loss= raised {type(error).__name__} for {came}; give one that takes them: {str(error)[:300]}"
-        ) from error
-    return found.reshape(-1).numpy()
-
-
-def default_loss(answers: Tensor, targets: Tensor) -> Tensor:
-    """(n,) squared error of floating point, else cross-entropy; of answers of one number, the logit of class 1.
-
-    Raises:
-        MeasureError: targets and answers do not fit, or a target is NaN or infinite.
-    """
-    if targets.is_floating_point():
-        wanted = targets.reshape(len(targets), -1).double()
-        if wanted.shape != answers.shape:
-            raise MeasureError(
-                f"answers have {answers.shape[1]} numbers, targets {wanted.shape[1]}; they must agree: give loss="
-            )
-        if not bool(wanted.isfinite().all()):
-            place = int((~wanted.isfinite()).any(1).nonzero()[0, 0])
-            raise MeasureError(
-                f"target {place} of {len(wanted)} is NaN or infinite; replace it, or drop its sequence"
-            )
-        return (answers - wanted).square().mean(1)
-    if targets.ndim != 1:
-        raise MeasureError(
-            f"integer targets have shape {tuple(targets.shape)}; one class each was wanted: give loss="
-        )
-    low, high, classes = int(targets.min()), int(targets.max()), max(2, answers.shape[1])
-    if low < 0 or high >= classes:
-        raise MeasureError(
-            f"a target is class {low if low < 0 else high}, the model answers with {answers.shape[1]} numbers; classes "
-            f"from 0 to {classes - 1} were wanted: encode them so, or give loss="
-        )
-    if answers.shape[1] == 1:
-        return functional.binary_cross_entropy_with_logits(answers[:, 0], targets.double(), reduction="none")
-    return functional.cross_entropy(answers, targets.long(), reduction="none")

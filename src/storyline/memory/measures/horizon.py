@@ -10,10 +10,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from storyline.memory.measures.context import ask, use
+from storyline.memory.measures.context import use
 from storyline.memory.measures.counterfactual import check_answers, counterfactual
 from storyline.memory.measures.curve import Measure
 from storyline.memory.measures.jacobian import gradient
+from storyline.memory.measures.questions import ask
 from storyline.memory.measures.recall import recall
 from storyline.memory.steps import MeasureError, Steps, check_sizes, is_whole
 from storyline.memory.subjects.sequences import Sequences, read_sequences
@@ -124,8 +125,10 @@ def horizon(
         targets: one a sequence, or (batch, time, ...) one a step, where integers below 0 and NaN are no target; needed
             for "use" alone.
         lengths: (batch,) steps of each sequence of a padded tensor.
-        loss: (answers (n, size), targets (n, ...)) -> a number; None: cross-entropy of logits for integer
-            targets, squared error for others.
+        loss: (answers (n, size), targets (n, ...)) -> a number, as ``torch.nn.functional.mse_loss`` and
+            ``cross_entropy`` are; answers have the dtype of floating-point targets, and beside integers that of the
+            model's output, and targets of as many numbers have their shape. None: cross-entropy of logits for
+            integer targets, squared error for others.
         time_dim: 0 where model and inputs have time first; None: what the module's `batch_first` says, else 1.
         max_lag: the longest lag, in steps; None: as long as the sequences allow, of ragged ones as long as a
             quarter of them (but 8) does. Longer takes no more time than the log of it.

@@ -87,7 +87,8 @@ def _examined(subject: Subject, batch: Tensor, other: Tensor) -> Subject:
     full = subject.returned(batch)
     shorter = _shorter(subject, batch)
     layout = find_layout(full, subject.returned(batch[:-1]), shorter, batch.shape[1])
-    subject = replace(subject, layout=_by_size(layout, full, batch) if shorter is None else layout)
+    layout = _by_size(layout, full, batch) if shorter is None else layout
+    subject = replace(subject, layout=layout, dtype=full.dtype)
     if subject.layout is not None and not subject.layout.aligned:
         subject = replace(subject, ragged="grouped")
     assert subject.layout is not None
@@ -116,7 +117,8 @@ def _examined_alone(subject: Subject, batch: Tensor) -> Subject:
             f"the output for one sequence is {tuple(full.shape)}; an axis of one sequence was wanted"
         )
     layout = Layout(ones[0], time, time is None or full.shape[time] == one.shape[1])
-    subject = replace(subject, layout=_by_size(layout, full, one) if shorter is None else layout)
+    layout = _by_size(layout, full, one) if shorter is None else layout
+    subject = replace(subject, layout=layout, dtype=full.dtype)
     answers = subject.answer(one, None).double()
     _check_repeat(subject, answers, subject.answer(one, None).double())
     return replace(subject, causal=_is_causal(subject, one, answers))

@@ -34,6 +34,7 @@ class Subject:
         causal: True where it answers at every step, and no answer depends on a later step.
         rows_at_once: rows in one call at most; None: as many as fit.
         always_lengths: it wants lengths of full rows too, as an encoder does.
+        dtype: of its output; None until that was seen.
     """
 
     model: Callable[..., Any]
@@ -44,6 +45,7 @@ class Subject:
     causal: bool = False
     rows_at_once: int | None = None
     always_lengths: bool = False
+    dtype: torch.dtype | None = None
 
     def last(self, rows: Sequence[Tensor]) -> Tensor:
         """The answer at the last step of each row, (rows, size) float64 on the CPU, without gradient."""
