@@ -11,6 +11,7 @@ from torch import Tensor
 
 from storyline.memory.measures.curve import Array, Measure, fine_lags, search, summarise, weights
 from storyline.memory.steps import MeasureError
+from storyline.memory.subjects.continued import Continued, goes_on
 from storyline.memory.subjects.subject import Subject
 
 _DEFINITION = (
@@ -65,15 +66,25 @@ def counterfactual(
     changes: dict[int, Array] = {0: squares[chosen]}
     whole = float(squares.mean())
 
+    # of rows that are all as long, the past is the beginning of the first donor
+    continued = (
+        Continued(subject, [rows[b] for b in receivers], [rows[d[0]] for d in donors])
+        if goes_on(subject, rows)
+        else None
+    )
+
     def shares(lags: list[int]) -> list[float]:
         new = [lag for lag in lags if lag not in changes]
-        swaps = [
-            swapped(rows[b], [rows[i] for i in d], lag)
-            for lag in new
-            for b, d in zip(receivers, donors, strict=True)
-        ]
-        if swaps:
-            moved = subject.last(swaps).reshape(len(new), len(receivers), -1)
+        if new:
+            if continued is not None:
+                moved = continued.last(new)
+            else:
+                swaps = [
+                    swapped(rows[b], [rows[i] for i in d], lag)
+                    for lag in new
+                    for b, d in zip(receivers, donors, strict=True)
+                ]
+                moved = subject.last(swaps).reshape(len(new), len(receivers), -1)
             change = (moved - answers[receivers]).square().sum(-1).numpy()
             for lag, each in zip(new, change, strict=True):
                 changes[lag] = each.reshape(len(chosen), pairings).mean(1)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from storyline.memory.measures.curve import Array, Measure, crossing, spread_lags, summarise, weights
 from storyline.memory.steps import MeasureError
+from storyline.memory.subjects.continued import PIECE, goes_on, squared_gradients
 from storyline.memory.subjects.subject import Subject
 
 _DEFINITION = (
@@ -105,10 +106,20 @@ def _norms(
     """(rows, lags): the norm of the gradient of each row's last answer by its input so many steps before."""
     found = np.zeros((len(rows), len(lags)))
     generator = torch.Generator().manual_seed(seed)
+
+    def directions(last: Tensor) -> Tensor:
+        count = probes or (last.shape[1] if last.shape[1] <= _EXACT else _PROBES)
+        return directions_of(last, count, generator)
+
+    if len(rows[0]) > PIECE and goes_on(subject, rows) and rows[0].is_floating_point():
+        squares = [
+            squared_gradients(subject, [rows[i] for i in chunk], directions)
+            for chunk in subject.chunks([row[:PIECE] for row in rows], with_gradient=True)
+        ]
+        return torch.cat(squares).sqrt().cpu().numpy()[:, len(rows[0]) - 1 - lags]
     with torch.enable_grad():
         for chunk, leaf, last, lengths in subject.with_leaves(rows):
-            count = probes or (last.shape[1] if last.shape[1] <= _EXACT else _PROBES)
-            squares = squared_norms(last, leaf, directions_of(last, count, generator)).sqrt().cpu().numpy()
+            squares = squared_norms(last, leaf, directions(last)).sqrt().cpu().numpy()
             for i, square, length in zip(chunk, squares, lengths, strict=True):
                 found[i] = square[length - 1 - lags]
     return found

@@ -18,6 +18,10 @@ from storyline.memory.subjects.outputs import Layout, answer_of
 # How many steps of all rows together are in memory at once, without and with what the way back needs.
 _STEPS_AT_ONCE = 1 << 18
 _STEPS_WITH_GRADIENT = 1 << 16
+# Of long rows that would go through one or two at a time, up to so many go together where the numbers that the layers
+# of a module make of a step, three times as many on the way back, leave them within so many bytes: a recurrent layer
+# takes hardly longer for several rows than for one.
+_ROWS_TOGETHER, _BYTES = 8, 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,24 +71,22 @@ class Subject:
                 else:
                     output = output[:, None]
                 output = output.to("cpu", torch.float64)
-                _check_finite(output)
+                check_finite(output)
                 for i, answers in zip(chunk, output, strict=True):
                     found[i] = answers
         return torch.stack([answers for answers in found if answers is not None])
 
-    def with_leaves(
-        self, rows: Sequence[Tensor], repeats: int = 1
-    ) -> Iterator[tuple[list[int], Tensor, Tensor, list[int]]]:
+    def with_leaves(self, rows: Sequence[Tensor]) -> Iterator[tuple[list[int], Tensor, Tensor, list[int]]]:
         """Chunk by chunk: row indices, what the gradient is taken by, the last answers, lengths.
 
         The leaf is (rows, time, channels): the inputs, or of tokens their vectors, as the nn.Embedding that is
         given the tokens returns them.
         """
-        for chunk in self.chunks(rows, _STEPS_WITH_GRADIENT // repeats):
+        for chunk in self.chunks(rows, with_gradient=True):
             batch, lengths = _padded([rows[i] for i in chunk])
             steps = lengths or [batch.shape[1]] * len(chunk)
             if batch.is_floating_point():
-                leaf = self._fitting(batch).clone().requires_grad_(True)
+                leaf = self.fitting(batch).clone().requires_grad_(True)
                 output = self.answer(leaf, lengths)
             else:
                 output, leaf = self._embedded(batch, lengths)
@@ -111,7 +113,7 @@ class Subject:
 
     def returned(self, batch: Tensor, lengths: list[int] | None = None) -> Tensor:
         """What the model answers to (rows, time, ...), in its own order of axes."""
-        given: Any = self._fitting(batch)
+        given: Any = self.fitting(batch)
         if self.time_dim == 0:
             given = given.transpose(0, 1).contiguous()
         more: dict[str, Any] = {}
@@ -139,8 +141,9 @@ class Subject:
             result = pad_packed_sequence(result[0], self.time_dim == 1)[0]
         return answer_of(result)
 
-    def chunks(self, rows: Sequence[Tensor], steps_at_once: int = _STEPS_AT_ONCE) -> Iterator[list[int]]:
+    def chunks(self, rows: Sequence[Tensor], *, with_gradient: bool = False) -> Iterator[list[int]]:
         """Indices of rows that go into one call: within memory, and of one length where the model needs that."""
+        steps_at_once = self._steps_at_once(max(map(len, rows), default=1), with_gradient)
         order = list(range(len(rows)))
         grouped = self.ragged == "grouped"
         if grouped:
@@ -157,7 +160,20 @@ class Subject:
         if chunk:
             yield chunk
 
-    def _fitting(self, batch: Tensor) -> Tensor:
+    def _steps_at_once(self, longest: int, with_gradient: bool) -> int:
+        steps = _STEPS_WITH_GRADIENT if with_gradient else _STEPS_AT_ONCE
+        if not isinstance(self.model, nn.Module):
+            return steps
+        made = sum(
+            weight.shape[0]
+            for module in self.model.modules()
+            for weight in module.parameters(recurse=False)
+            if weight.ndim > 1 and not isinstance(module, nn.Embedding)
+        )
+        bytes_a_step = 4 * made * (3 if with_gradient else 1)
+        return max(steps, min(_ROWS_TOGETHER * longest, _BYTES // max(bytes_a_step, 1)))
+
+    def fitting(self, batch: Tensor) -> Tensor:
         """The batch on the model's device and, of floats, in its dtype."""
         if not isinstance(self.model, nn.Module):
             return batch
@@ -169,7 +185,7 @@ class Subject:
     def _embedded(self, tokens: Tensor, lengths: list[int] | None) -> tuple[Tensor, Tensor]:
         """(output, the tokens' vectors), the vectors cut off from the table so that the gradient ends there."""
         leaves: list[Tensor] = []
-        ids = self._fitting(tokens)
+        ids = self.fitting(tokens)
         order = ids if self.time_dim == 1 else ids.transpose(0, 1)
 
         def cut(_: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
@@ -223,7 +239,8 @@ def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, list[int] | None]:
     return pad_sequence(list(rows), batch_first=True), lengths
 
 
-def _check_finite(output: Tensor) -> None:
+def check_finite(output: Tensor) -> None:
+    """Refuse answers that hold NaN or infinity."""
     if not bool(torch.isfinite(output).all()):
         row = int((~torch.isfinite(output)).flatten(1).any(1).nonzero()[0, 0])
         raise MeasureError(
