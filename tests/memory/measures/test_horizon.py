@@ -89,6 +89,44 @@ def test_one_answer_a_sequence_recalls_like_one_a_step() -> None:
     assert h.recall.steps == 11
 
 
+class Classes(torch.nn.Module):
+    """Two classes of a whole sequence, from the last state of a layer."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.head = torch.nn.Linear(16, 2).double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.layer(x)[0][:, -1, :16])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_of_a_classifier_the_state_is_read(bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.LSTM(2, 16, batch_first=True, bidirectional=bidirectional).double()
+    inputs = noise(128, 40, 2)
+    h = horizon(Classes(layer), inputs, measures=("recall",)).recall
+    assert "read back from the state of its LSTM 'layer'" in h.definition
+    # the layer alone, of both directions the one that reads forwards
+    alone = horizon(lambda x: layer(x)[0][..., :16], inputs, measures=("recall",)).recall
+    np.testing.assert_allclose(h.curve, alone.curve)
+    assert h.steps == alone.steps > 0
+
+
+def test_one_answer_that_says_nothing_of_a_fact_has_no_recall() -> None:
+    h = horizon(lambda x: (x.mean(1) > 0).double(), noise(64, 30, 2), measures=("recall",))
+    assert h.recall is None
+    assert (
+        "one answer a sequence, which does not tell which fact was planted at any lag" in h.reasons["recall"]
+    )
+    # the upper layer of a stack that reads both ways has seen what comes later: the answer is read
+    torch.manual_seed(0)
+    stacked = torch.nn.LSTM(2, 16, 2, batch_first=True, bidirectional=True).double()
+    both = horizon(Classes(stacked), noise(64, 30, 2), measures=("recall",)).recall
+    assert "read back from the answer" in both.definition
+
+
 def test_the_interval_covers_the_truth() -> None:
     known = leaks(0.95, steps=150)
     truth = known.expected("counterfactual")

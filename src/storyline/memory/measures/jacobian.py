@@ -112,11 +112,12 @@ def _norms(
         return directions_of(last, count, generator)
 
     if len(rows[0]) > PIECE and goes_on(subject, rows) and rows[0].is_floating_point():
-        squares = [
+        pieces = [
             squared_gradients(subject, [rows[i] for i in chunk], directions)
             for chunk in subject.chunks([row[:PIECE] for row in rows], with_gradient=True)
         ]
-        return torch.cat(squares).sqrt().cpu().numpy()[:, len(rows[0]) - 1 - lags]
+        norms: Array = torch.cat(pieces).sqrt().cpu().numpy()[:, len(rows[0]) - 1 - lags]
+        return norms
     with torch.enable_grad():
         for chunk, leaf, last, lengths in subject.with_leaves(rows):
             squares = squared_norms(last, leaf, directions(last)).sqrt().cpu().numpy()

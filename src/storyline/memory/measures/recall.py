@@ -12,10 +12,11 @@ from torch import Tensor
 from storyline.memory.measures.curve import Array, Measure, fine_lags, search, summarise, weights
 from storyline.memory.measures.readout import Reading, read_classes
 from storyline.memory.steps import MeasureError
+from storyline.memory.subjects.inner_state import WithState, state_subject
 from storyline.memory.subjects.subject import Subject
 
 _DEFINITION = (
-    "the largest lag at which a planted fact (one of {facts} {what}) is read back from the answer by least squares "
+    "the largest lag at which a planted fact (one of {facts} {what}) is read back from the {where} by least squares "
     "at least {share} of the way from chance to perfect; chance is the 95th percentile for shuffled facts"
 )
 _MOST_TOKENS = 4
@@ -60,7 +61,9 @@ def recall(
 
     with chance(k) the 95th percentile of the accuracy for shuffled facts. Of a causal model that answers at every
     step, the fact stands at a fixed place and the answer is taken k steps later, which costs one evaluation; of
-    others it stands k steps before the end, and every lag costs one.
+    others it stands k steps before the end, and every lag costs one. A model with one answer a sequence says what it
+    was asked for, a class say, and rightly nothing of the fact: of a module whose recurrent layer reads all steps in
+    one call the fact is read from the state h of that layer, step by step as of a causal model.
 
     Args:
         subject: the model.
@@ -74,8 +77,13 @@ def recall(
             sequence; where every lag needs its own, 64.
 
     Raises:
-        MeasureError: all steps of the data are alike, so that there is nothing to plant.
+        MeasureError: all steps of the data are alike, so that there is nothing to plant; or one answer a sequence is
+            all that the model gives, and does not even tell which fact stood at the last step.
     """
+    where = "answer"
+    if not subject.causal and (inner := state_subject(subject, rows)) is not None:
+        assert isinstance(inner.model, WithState)
+        subject, where = inner, f"state of its {inner.model.called}"
     generator = np.random.default_rng(seed)
     at_once = subject.causal
     if at_once:
@@ -110,9 +118,18 @@ def recall(
     measured = np.array(sorted(found), dtype=np.int64)
     taken = [readings[int(lag)] for lag in measured]
     resampled = _resampled(taken, plan.source, seed)
+    if not at_once and all(reading.skill < threshold for reading in taken):
+        raise MeasureError(
+            "the model gives one answer a sequence, which does not tell which fact was planted at any lag, not even at "
+            "the last step, and no recurrent layer of it whose state could be read sees all steps in one call; give "
+            "the layer, or a model that answers with its state"
+        )
     tokens = not patterns.is_floating_point()
     definition = _DEFINITION.format(
-        facts=len(patterns), what="tokens" if tokens else "steps of the data", share=f"{threshold * 100:g} %"
+        facts=len(patterns),
+        what="tokens" if tokens else "steps of the data",
+        where=where,
+        share=f"{threshold * 100:g} %",
     )
     return summarise(
         "recall",

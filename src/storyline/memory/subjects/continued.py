@@ -60,7 +60,7 @@ class Continued:
         return torch.stack([found[lag] for lag in lags])
 
     def _chunks(self) -> list[list[int]]:
-        return list(self.subject.chunks(self.rows))
+        return list(self.subject.chunks(list(self.rows)))
 
     def _after(self, cut: int) -> list[Any]:
         """The states after the first `cut` steps of the pasts, a chunk of rows each."""
@@ -99,7 +99,7 @@ def squared_gradients(
             states.append(state)
     total = torch.zeros(whole.shape[:2], dtype=torch.float64, device=whole.device)
     # by direction, the gradient of what it follows by each part of the state behind the piece
-    carried = [(each,) for each in directions(last)]
+    carried: list[tuple[Tensor, ...]] = [(each,) for each in directions(last)]
     for place in reversed(range(len(cuts))):
         leaf = whole[:, cuts[place] : cuts[place] + PIECE].clone().requires_grad_(True)
         before = [part.detach().requires_grad_(True) for part in _parts(states[place])]

@@ -101,7 +101,7 @@ def _examined(subject: Subject, batch: Tensor, other: Tensor) -> Subject:
     # the rows before and behind the one that is exchanged must not notice
     mixed = torch.stack([batch[0], other, batch[2]])
     _check_rows(subject, answers, subject.answer(mixed, None).double())
-    return replace(subject, causal=_is_causal(subject, batch, answers))
+    return replace(subject, causal=answers_causally(subject, batch, answers))
 
 
 def _examined_alone(subject: Subject, batch: Tensor) -> Subject:
@@ -121,7 +121,7 @@ def _examined_alone(subject: Subject, batch: Tensor) -> Subject:
     subject = replace(subject, layout=layout, dtype=full.dtype)
     answers = subject.answer(one, None).double()
     _check_repeat(subject, answers, subject.answer(one, None).double())
-    return replace(subject, causal=_is_causal(subject, one, answers))
+    return replace(subject, causal=answers_causally(subject, one, answers))
 
 
 def _shorter(subject: Subject, batch: Tensor) -> Tensor | None:
@@ -192,7 +192,7 @@ def _scale(answers: Tensor) -> float:
     return spread or float(answers.abs().max())
 
 
-def _is_causal(subject: Subject, batch: Tensor, answers: Tensor) -> bool:
+def answers_causally(subject: Subject, batch: Tensor, answers: Tensor) -> bool:
     """Whether the answers in the first half stay when the second half is changed."""
     if answers.ndim != 3:
         return False
