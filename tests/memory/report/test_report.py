@@ -114,7 +114,7 @@ def test_what_was_written_is_said_in_the_words_of_the_data(probe: MemoryProbe) -
 
 def test_what_cannot_be_measured_is_none_and_said(probe: MemoryProbe) -> None:
     report = measure(MemoryProbe(Delay(BACK), probe.inputs))
-    assert (report.before, report.need, report.diagnosis, report.scales, report.example) == (None,) * 5
+    assert (report.before, report.need, report.scales, report.example) == (None,) * 4
     said = " ".join(report.sentences)
     for sentence in (
         "Not measured: use (no targets were given",
@@ -124,6 +124,12 @@ def test_what_cannot_be_measured_is_none_and_said(probe: MemoryProbe) -> None:
     ):
         assert sentence in said
     assert "a step is" not in said.lower()
+    # without answers too: what needs none is diagnosed, and the rest is named
+    assert report.sentences[1] == "No fault found: your model uses 7 steps."
+    assert (
+        "Diagnosed without the need of the data, so that these were not looked for: truncated too short"
+        in said
+    )
     html = report.to_html()
     assert html.count("<svg") == 1
     assert "Inside, on an example" not in html
@@ -135,6 +141,37 @@ def test_a_cell_without_gates_has_time_scales_and_no_example(probe: MemoryProbe)
     assert report.example is None
     assert "Not measured: example (An RNN has no gate" in " ".join(report.sentences)
     assert "directions" in report.to_html().lower()
+
+
+class LastOf(nn.Module):
+    """One answer a sequence, from the last state of a layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(inputs)[0][:, -1]
+
+
+def test_faults_that_need_no_answers_are_found_without(probe: MemoryProbe) -> None:
+    stuck, counter = lstm_of(3.0), lstm_of(1e6)
+    with torch.no_grad():
+        # input and output gates at an end; an input gate of a half, an answer of 3 tenths a step, nothing forgotten
+        stuck.bias_ih_l0[0:4] = stuck.bias_ih_l0[12:16] = 30.0
+        stuck.weight_ih_l0[8:12] = 9.0
+        for weight in (counter.weight_ih_l0, counter.weight_hh_l0, counter.bias_hh_l0):
+            weight.zero_()
+        counter.weight_ih_l0[0:4], counter.bias_ih_l0[8:12] = 0.1, 0.3
+    report = measure(replace(probe, model=LastOf(stuck), layer=stuck, targets=None))
+    assert report.diagnosis.names == ("saturated",)
+    assert "Saturated: " in report.table()
+    assert "vanishing" in report.diagnosis.unsought
+    counting = replace(probe, model=LastOf(counter), layer=counter, targets=None)
+    assert "state drifts" in measure(counting).diagnosis.unsought
+    drifts = measure(counting, trained_steps=30)
+    assert "state drifts" in drifts.diagnosis.names
+    assert "Whether what was found harms the answers is not known without them." in drifts.sentences
 
 
 def test_words_for_models_without_memory_and_with_more_than_the_data_shows(probe: MemoryProbe) -> None:

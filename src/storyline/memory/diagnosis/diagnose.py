@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from storyline.memory.diagnosis.diagnosis import Diagnosis, Finding, used_steps
+from storyline.memory.diagnosis.diagnosis import NOT_SOUGHT, Diagnosis, Finding, used_steps
 from storyline.memory.diagnosis.drift import drifting
 from storyline.memory.diagnosis.evidence import Evidence, Settings
 from storyline.memory.diagnosis.faults import clipped, reset_often, truncated
@@ -129,7 +129,7 @@ def _told_apart(evidence: Evidence) -> tuple[list[Finding], dict[str, str]]:
         try:
             found = test(evidence)
         except MeasureError as error:
-            reasons[name] = f"not looked for: {error}"
+            reasons[name] = f"{NOT_SOUGHT}: {error}"
             continue
         if found is None:
             continue

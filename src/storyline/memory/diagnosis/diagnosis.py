@@ -23,6 +23,9 @@ FAULTS = (
     "state drifts",
 )
 
+# How the reason begins of a fault that could not be looked for.
+NOT_SOUGHT = "not looked for"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -71,6 +74,11 @@ class Diagnosis:
     def names(self) -> tuple[str, ...]:
         """Of the findings."""
         return tuple(finding.name for finding in self.findings)
+
+    @property
+    def unsought(self) -> tuple[str, ...]:
+        """The faults that could not be looked for; `reasons` says why."""
+        return tuple(fault for fault, reason in self.reasons.items() if reason.startswith(NOT_SOUGHT))
 
     @property
     def headline(self) -> str:

@@ -84,6 +84,14 @@ class MemoryReport:
         if self.diagnosis is not None:
             found.append(f"{_capital(self.diagnosis.headline)}.")
             found.extend(f"{_capital(str(finding))}." for finding in self.diagnosis.findings)
+            if self.diagnosis.need is None:
+                if unsought := self.diagnosis.unsought:
+                    found.append(
+                        "Diagnosed without the need of the data, so that these were not looked for: "
+                        f"{', '.join(unsought)}."
+                    )
+                if self.diagnosis.findings:
+                    found.append("Whether what was found harms the answers is not known without them.")
         found.append(self.sample)
         for name, measure in self.horizon.measures.items():
             found.extend(f"{_capital(name)}: {note}" for note in measure.notes)
@@ -156,11 +164,13 @@ class MemoryReport:
         write_page(path, self.to_html(title, footer))
 
 
-def measure(probe: MemoryProbe, *, seed: int = 0) -> MemoryReport:
+def measure(probe: MemoryProbe, *, trained_steps: int | None = None, seed: int = 0) -> MemoryReport:
     """Measure all that the probe allows.
 
     Args:
         probe: the model and the sample.
+        trained_steps: the longest sequences that the model was trained on: whether its state drifts when it runs for
+            longer is looked for only with it.
         seed: of all that is drawn.
 
     Raises:
@@ -180,8 +190,11 @@ def measure(probe: MemoryProbe, *, seed: int = 0) -> MemoryReport:
 
     before = attempt("gradient before training", lambda: _before(probe, longest, seed))
     need = attempt("need of the data", lambda: _need(probe, seed))
+    # where the need is not known, what needs no answers is diagnosed, without measuring it once more
+    targets = None if need is None else probe.targets
     diagnosis = attempt(
-        "diagnosis", lambda: diagnose(probe.model, inputs, probe.targets, need=_known(need), seed=seed)
+        "diagnosis",
+        lambda: diagnose(probe.model, inputs, targets, need=need, trained_steps=trained_steps, seed=seed),
     )
     return MemoryReport(
         found,
@@ -195,12 +208,6 @@ def measure(probe: MemoryProbe, *, seed: int = 0) -> MemoryReport:
         (len(inputs), probe.total),
         MappingProxyType(reasons),
     )
-
-
-def _known(need: RequiredHorizon | None) -> RequiredHorizon:
-    if need is None:
-        raise MeasureError("the need of the data is not known")
-    return need
 
 
 def _longest(lengths: list[int]) -> int | None:
