@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from storyline.layers import LSTM
-from storyline.memory import MeasureError, assert_remembers, horizon
+from storyline.memory import MeasureError, assert_remembers, diagnose, horizon
 
 
 def noise(*shape: int) -> Tensor:
@@ -86,6 +86,10 @@ def test_batch_normalisation_is_named_before_its_statistics_change() -> None:
 
 def test_rows_that_are_mixed_are_found_and_the_axis_suspected() -> None:
     refused(lambda x: x - x.mean(0), noise(16, 20, 3), "rows of a batch are mixed.*rows_at_once=1")
+    places = torch.arange(64.0)
+    refused(
+        lambda x: x.cumsum(1) + places[: len(x), None, None], noise(16, 20, 3), "or with its place among them"
+    )
     refused(Wrapped(), noise(16, 20, 3), "'core' has batch_first=False: give time_dim=0")
     assert horizon(Wrapped(), noise(20, 16, 3), time_dim=0).max_lag == 19
     refused(nn.LSTM(3, 8), noise(16, 20, 3), "its LSTM has batch_first=False", time_dim=1)
@@ -168,7 +172,22 @@ def test_inputs_that_do_not_fit(inputs: object, options: dict[str, object], mess
     refused(lambda x: x, inputs, message, **options)
 
 
+@pytest.mark.filterwarnings("ignore:torch.*quantiz:DeprecationWarning", "ignore:torch.quantize:UserWarning")
+def test_a_quantised_layer_is_named_where_it_mixes_rows_and_where_it_has_no_gradient() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.LSTM(3, 8, batch_first=True))
+    model = torch.ao.quantization.quantize_dynamic(plain, {nn.LSTM}, dtype=torch.qint8)
+    refused(model, noise(16, 20, 3), "LSTM '0' is quantised, and scales by .*; measure with rows_at_once=1")
+    h = horizon(model, noise(16, 20, 3), rows_at_once=1)
+    assert (
+        h.reasons["gradient"] == "LSTM '0' is quantised and has no gradient; give the model as it was before"
+    )
+    assert h.counterfactual is not None
+    assert diagnose(model, noise(16, 20, 3), need=5, rows_at_once=1).uses is not None
+
+
 def test_what_is_no_model_and_what_it_raises() -> None:
+    refused(nn.LSTM, noise(16, 20, 3), "model is the class LSTM itself; one of its instances was wanted")
     refused("model", noise(16, 20, 3), "model is a str; a module or a callable was wanted")
 
     class Session:
@@ -180,6 +199,10 @@ def test_what_is_no_model_and_what_it_raises() -> None:
         noise(16, 20, 3),
         r"the model raised RuntimeError for \(3, 20, 3\) sequences.*mat1 and mat2",
     )
+    # as an ONNX session does
+    takes_arrays = lambda x: np.cumsum(x.astype("float32"), 1)  # noqa: E731
+    refused(takes_arrays, noise(16, 20, 3), "a tensor of float32, as inputs came: .*no attribute 'astype'")
+    assert horizon(takes_arrays, noise(16, 20, 3).numpy()).counterfactual.steps == 19
     refused(lambda x: x[:1].mean(), noise(16, 20, 3), "one axis must count the sequences")
 
 

@@ -17,7 +17,7 @@ from storyline.memory.diagnosis.gathering import gather, measured_rows
 from storyline.memory.diagnosis.state_faults import dead, exploding, ignored, saturated, vanishing
 from storyline.memory.measures.counterfactual import check_answers
 from storyline.memory.need.required_horizon import RequiredHorizon
-from storyline.memory.steps import MeasureError, Steps, is_whole
+from storyline.memory.steps import MeasureError, Steps, check_sizes, is_whole
 from storyline.memory.subjects.sequences import Sequences, read_sequences
 from storyline.memory.subjects.soundness import examine, time_axis
 from storyline.memory.subjects.subject import Subject
@@ -58,6 +58,7 @@ def diagnose(
     need: int | RequiredHorizon | None = None,
     time_dim: int | None = None,
     seed: int = 0,
+    rows_at_once: int | None = None,
 ) -> Diagnosis:
     """Say what keeps a model from remembering as far as its data needs, and what to do.
 
@@ -92,16 +93,19 @@ def diagnose(
         trained_steps: the longest sequences that the model was trained on.
         need: how far back the data needs, in steps, or a measurement of it; None: measured here.
         seed: of all that is drawn. The global generators are not touched.
+        rows_at_once: as for `horizon`.
 
     Raises:
         MeasureError: as for `horizon` and `required_horizon`, but that a model whose answers are NaN is a finding,
             and one whose answers are all the same is one where the fault behind it is found.
     """
     settings = _settings(clip, gradient_norms, chunk, reset_every, trained_steps)
+    if rows_at_once is not None:
+        check_sizes(rows_at_once=rows_at_once)
     axis = time_axis(model, time_dim)
     sequences = read_sequences(inputs, lengths, axis)
     try:
-        subject = examine(model, sequences, axis)
+        subject = examine(model, sequences, axis, rows_at_once)
     except MeasureError:
         if (broken := _diverged(model, sequences, axis)) is None:
             raise

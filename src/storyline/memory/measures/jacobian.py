@@ -12,6 +12,7 @@ from torch import Tensor
 from storyline.memory.measures.curve import Array, Measure, crossing, spread_lags, summarise, weights
 from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.continued import PIECE, goes_on, squared_gradients
+from storyline.memory.subjects.soundness import quantised
 from storyline.memory.subjects.subject import Subject
 
 _DEFINITION = (
@@ -55,6 +56,8 @@ def gradient(
         raise MeasureError(
             "the model is a function of arrays and has no gradient; give the torch module, or tensors"
         )
+    if name := quantised(subject.model):
+        raise MeasureError(f"{name} is quantised and has no gradient; give the model as it was before")
     order = np.random.default_rng(seed).permutation(len(rows))[: min(max(16, len(rows) // 4), 64)]
     chosen = [rows[i] for i in order]
     lags = np.arange(max_lag + 1)

@@ -45,6 +45,8 @@ def examine(
             identical calls that differ; rows that are mixed; an output that is not finite or whose axes cannot
             be told apart.
     """
+    if isinstance(model, type):
+        raise MeasureError(f"model is the class {model.__name__} itself; one of its instances was wanted")
     if not callable(model):
         run = (
             " (of an ONNX session, give lambda x: session.run(None, {name: x})[0])"
@@ -98,8 +100,8 @@ def _examined(subject: Subject, batch: Tensor, other: Tensor) -> Subject:
             f"the model returned {len(answers)} answers for {len(batch)} sequences; one each is wanted"
         )
     _check_repeat(subject, answers, subject.answer(batch, None).double())
-    # the rows before and behind the one that is exchanged must not notice
-    mixed = torch.stack([batch[0], other, batch[2]])
+    # neither another row between them nor their places may change the first and the last
+    mixed = torch.stack([batch[2], other, batch[0]])
     _check_rows(subject, answers, subject.answer(mixed, None).double())
     return replace(subject, causal=answers_causally(subject, batch, answers))
 
@@ -137,6 +139,14 @@ def _by_size(layout: Layout, full: Tensor, batch: Tensor) -> Layout:
     return Layout(layout.batch, steps[0]) if full.ndim > 2 and len(steps) == 1 else layout
 
 
+def quantised(model: Any) -> str | None:
+    """The first quantised layer of a torch module, as a person would call it; None: there is none."""
+    for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
+        if type(module).__module__.startswith("torch.ao.nn.quantized"):
+            return f"{type(module).__name__} {name!r}" if name else type(module).__name__
+    return None
+
+
 def _check_mode(model: nn.Module) -> None:
     """Refuse layers in training mode whose answers are random or mix rows, before a call changes their statistics."""
     for name, module in model.named_modules():
@@ -169,9 +179,14 @@ def _check_repeat(subject: Subject, answers: Tensor, again: Tensor) -> None:
 
 
 def _check_rows(subject: Subject, answers: Tensor, mixed: Tensor) -> None:
-    difference = float((answers - mixed)[[0, 2]].abs().max())
+    difference = float((answers[[0, 2]] - mixed[[2, 0]]).abs().max())
     if difference <= _ROUNDING * _scale(answers):
         return
+    if name := quantised(subject.model):
+        raise MeasureError(
+            f"{name} is quantised, and scales by the largest number of a whole batch, so that the answer for one "
+            f"sequence changes by {difference:.2g} with the others; measure with rows_at_once=1"
+        )
     advice = "is time taken for batch? Give time_dim=0 where the model reads (time, batch, ...)"
     if isinstance(subject.model, nn.Module) and subject.time_dim == 1:
         first = [n for n, m in subject.model.named_modules() if getattr(m, "batch_first", True) is False]
@@ -181,8 +196,8 @@ def _check_rows(subject: Subject, answers: Tensor, mixed: Tensor) -> None:
     elif subject.time_dim == 0:
         advice = "is batch taken for time? Give time_dim=1 where the model reads (batch, time, ...)"
     raise MeasureError(
-        f"rows of a batch are mixed: the answer for one sequence changes by {difference:.2g} with the other sequences; "
-        f"{advice}; otherwise make rows independent, or measure with rows_at_once=1"
+        f"rows of a batch are mixed: the answer for one sequence changes by {difference:.2g} with the other sequences, "
+        f"or with its place among them; {advice}; otherwise make rows independent, or measure with rows_at_once=1"
     )
 
 

@@ -133,9 +133,13 @@ class Subject:
             raise
         except Exception as error:
             order = "(batch, time, ...)" if self.time_dim == 1 else "(time, batch, ...)"
+            kind = (
+                f"a {'NumPy array' if self.array else 'tensor'} of {str(batch.dtype).removeprefix('torch.')}"
+            )
+            other = "" if isinstance(self.model, nn.Module) else ", as inputs came"
             raise MeasureError(
                 f"the model raised {type(error).__name__} for {tuple(batch.shape)} sequences, handed over as "
-                f"{order}: {str(error)[:300]}"
+                f"{order}, {kind}{other}: {str(error)[:300]}"
             ) from error
         while isinstance(result, tuple) and len(result) and isinstance(result[0], PackedSequence):
             result = pad_packed_sequence(result[0], self.time_dim == 1)[0]
