@@ -19,7 +19,8 @@ from storyline.memory.measures.use import ContextUse, context_use
 from storyline.memory.need.required_horizon import RequiredHorizon, required_horizon
 from storyline.memory.report.event_figure import memory_event_figure
 from storyline.memory.report.example import Example
-from storyline.memory.report.report import MemoryReport, measure
+from storyline.memory.report.measurement import measure
+from storyline.memory.report.report import MemoryReport
 from storyline.memory.steps import MeasureError, Steps
 
 __all__ = [

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from storyline.memory.steps import MeasureError
+from storyline.memory.subjects.manner import ragged_manner, wants_lengths
 from storyline.memory.subjects.outputs import Layout, find_layout
 from storyline.memory.subjects.sequences import Sequences
-from storyline.memory.subjects.subject import Subject, ragged_manner, wants_lengths
+from storyline.memory.subjects.subject import Subject
 
 # An interval over fewer sequences says nothing.
 FEWEST = 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from storyline.layers import Recurrent
 from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.outputs import Layout, answer_of
 
@@ -212,28 +210,6 @@ class Subject:
                 "embedded inputs (batch, time, channels) and the model from there on"
             )
         return output, leaves[0]
-
-
-def ragged_manner(model: Callable[..., Any]) -> str:
-    """How a model takes rows of differing length: by `lengths=`, packed, or only rows of one length at a time."""
-    if isinstance(model, nn.RNNBase) and not isinstance(model, Recurrent):
-        return "packed"
-    return "grouped" if _lengths_of(model) is None else "lengths"
-
-
-def wants_lengths(model: Callable[..., Any]) -> bool:
-    """Whether a model cannot be called without `lengths`."""
-    found = _lengths_of(model)
-    return found is not None and found.default is inspect.Parameter.empty
-
-
-def _lengths_of(model: Callable[..., Any]) -> inspect.Parameter | None:
-    """The argument `lengths` of a model; None: it has none."""
-    called = model.forward if isinstance(model, nn.Module) else model
-    try:
-        return inspect.signature(called).parameters.get("lengths")
-    except (TypeError, ValueError):
-        return None
 
 
 def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, list[int] | None]:
