@@ -17,14 +17,14 @@ from benchmarks.memory.two_facts import CHANNELS, VALUES, accuracies, stories, t
 from benchmarks.record import append_row, surroundings
 from storyline import GRU, LSTM, RNN
 from storyline.memory import gradient_reach
-from storyline.memory.events import memory_events
-from storyline.memory.fact_states import Fact
-from storyline.memory.facts import probe_fact
-from storyline.memory.forgetting import forget
-from storyline.memory.layer_trace import trace, trace_pieces
-from storyline.memory.lyapunov import gradient_decay, lyapunov_exponents
-from storyline.memory.time_scales import time_scales
-from storyline.memory.units import unit_faults
+from storyline.memory.inside.events import memory_events
+from storyline.memory.inside.fact_states import Fact
+from storyline.memory.inside.facts import probe_fact
+from storyline.memory.inside.forgetting import forget
+from storyline.memory.inside.layer_trace import trace, trace_pieces
+from storyline.memory.inside.lyapunov import gradient_decay, lyapunov_exponents
+from storyline.memory.inside.time_scales import time_scales
+from storyline.memory.inside.units import unit_faults
 
 _JOBS = ("forgetting", "events", "decays", "costs")
 # (measure, value, reference, what the reference is)

@@ -18,7 +18,7 @@ from benchmarks.record import ROOT, append_row, surroundings
 from storyline.cli.demo import KEPT, MODELS, SEQUENCES, TRAINED_TO, held_out_questions, run_trial
 from storyline.cli.first_digit import Digits, digits, training_set
 from storyline.memory import Horizon, horizon
-from storyline.memory.figures import to_png
+from storyline.memory.report.figures import to_png
 from storyline.tasks import Classifier
 
 RESULTS = Path(__file__).parent / "results" / "opening.csv"

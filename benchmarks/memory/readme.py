@@ -12,7 +12,7 @@ from benchmarks.memory.opening import opening
 from benchmarks.memory.stories import CELLS, CLAIMS, Claim
 from benchmarks.readme import README, between_marks
 from benchmarks.record import ROOT
-from storyline.memory.figures import to_png
+from storyline.memory.report.figures import to_png
 from storyline.stories.picture import Curve, curves, recall_picture
 
 PICTURES = ROOT / "docs" / "pictures"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.record import DATA, surroundings
-from storyline.memory.figures import to_png
+from storyline.memory.report.figures import to_png
 from storyline.stories import STORIES
 from storyline.stories.benchmark import BAG, Row, Run, label, planned, read_rows, rows_of, run_into, share
 from storyline.stories.learning import Learning

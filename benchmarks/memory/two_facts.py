@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from storyline import LSTM
-from storyline.memory.forgetting import Forgetting
+from storyline.memory.inside.forgetting import Forgetting
 
 VALUES, FILLING, SIZE = 4, 4, 32
 CHANNELS = 2 * VALUES + FILLING + 2
@@ -55,7 +55,7 @@ def trained(seed: int, longest: int, updates: int) -> tuple[LSTM, nn.Linear]:
 
 @torch.no_grad()
 def accuracies(
-    lstm: LSTM, head: nn.Linear, steps: int, edited: int, forgetting: Forgetting | None
+    lstm: nn.RNNBase, head: nn.Linear, steps: int, edited: int, forgetting: Forgetting | None
 ) -> list[float]:
     """Share of right answers to each fact, on 4,000 new stories whose state is edited before step ``edited``."""
     x, facts, _, first = stories(4000, steps, 1)

@@ -53,7 +53,7 @@ def memory(
     """
     from rich.console import Console
 
-    from storyline.memory.figures import to_png
+    from storyline.memory.report.figures import to_png
     from storyline.stories.benchmark import label, rows_of, run_into, share
     from storyline.stories.picture import recall_picture, table
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storyline.cli.demo import DISTRACTORS, KEPT, LONGEST, TRAINED_TO, commands_to_try
-from storyline.memory.curve import Measure
+from storyline.memory.measures.curve import Measure
 from storyline.memory.steps import Steps
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def print_results(console: Console, trials: Mapping[str, Trial], ceiling: float)
 
 def write_report(out: Path, trials: Mapping[str, Trial], ceiling: float) -> None:
     """report.html, self-contained, and the same pictures as PNG files."""
-    from storyline.memory.figures import gradient_figure, loss_figure, recall_figure, to_png, to_svg
-    from storyline.memory.page import Commands, Picture, ReportTable, Section, page, write_page
+    from storyline.memory.report.figures import gradient_figure, loss_figure, recall_figure, to_png, to_svg
+    from storyline.memory.report.page import Commands, Picture, ReportTable, Section, page, write_page
 
     figures = {
         "recall": (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from storyline.cli.examples import Examples
-    from storyline.memory.page import Section
+    from storyline.memory.report.page import Section
 
 # Alignments drawn, and the tokens of a side up to which one can be read.
 _SHOWN, _LONGEST = 3, 40
@@ -15,8 +15,8 @@ _SHOWN, _LONGEST = 3, 40
 def alignment_sections(estimator: Any, examples: Examples) -> list[Section]:
     """A section with the alignments of the first pairs that are short enough to be read; none without attention."""
     from storyline.cli.writing import lengths_said_later
-    from storyline.memory.figures import to_svg
-    from storyline.memory.page import Picture, Section
+    from storyline.memory.report.figures import to_svg
+    from storyline.memory.report.page import Picture, Section
 
     if not estimator.network_.attends:
         return []

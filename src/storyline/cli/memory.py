@@ -56,6 +56,13 @@ def memory(
             show_default="source",
         ),
     ] = None,
+    trained_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The longest sequences of the training, in steps: also look whether the state drifts beyond them.",
+        ),
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Measure how far back a trained model remembers, and how much of it it uses."""
@@ -102,7 +109,7 @@ def memory(
     with console.status("measuring how far back the model remembers"), measuring(estimator.threads):
         probe = estimator.memory_probe(*examples.arguments(), **({} if side is None else {"side": side}))
         try:
-            report = measure(probe)
+            report = measure(probe, trained_steps=trained_steps)
         except MeasureError as problem:
             raise ValueError(f"{file}: {problem}") from None
     if run.task in PAIRS:
@@ -111,7 +118,7 @@ def memory(
     if out is not None:
         page = report.to_html(
             title=f"Memory of {model.resolve().name} on {Path(file).name}",
-            footer=footer(model, file, side),
+            footer=footer(model, file, side, trained_steps),
             more=alignment_sections(estimator, examples) if run.task in PAIRS else (),
         )
         write_whole(out, page)
@@ -119,11 +126,12 @@ def memory(
     print_unknown(Console(stderr=True), estimator)
 
 
-def footer(model: Path, file: str, side: str | None = None) -> str:
+def footer(model: Path, file: str, side: str | None = None, trained_steps: int | None = None) -> str:
     """How the numbers of a page were made."""
     import torch
 
     from storyline import __version__
 
     asked = f"{model} {file}" + ("" if side is None else f" --side {side}")
+    asked += "" if trained_steps is None else f" --trained-steps {trained_steps}"
     return f"storyline {__version__}, torch {torch.__version__}: storyline memory {asked}; seed 0."

@@ -15,6 +15,7 @@ import torch
 
 from storyline.stories.bag import bag_of_words
 from storyline.stories.learning import Learning, learn
+from storyline.stories.parent import end_with_parent
 from storyline.stories.scoring import recall_over_distance
 from storyline.stories.story import Story
 
@@ -203,9 +204,10 @@ def run_all(runs: Sequence[Run], *, jobs: int = 1, place: Row | None = None) -> 
 
 
 def _alone() -> None:
-    """One thread a process; Ctrl-C is the parent's, which ends them."""
+    """One thread a process; Ctrl-C is the parent's, which ends them, and if it is killed they end by themselves."""
     import signal
 
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
 

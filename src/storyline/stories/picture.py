@@ -69,8 +69,8 @@ def recall_picture(rows: Rows, story: str) -> Figure:
     """
     from matplotlib.ticker import FuncFormatter, NullLocator
 
-    from storyline.memory.drawing import drawn
-    from storyline.memory.figures import recall_figure
+    from storyline.memory.report.drawing import drawn
+    from storyline.memory.report.figures import recall_figure
 
     drawable = [curve for curve in curves(rows, story) if len(curve.distances) > 1]
     if not drawable:

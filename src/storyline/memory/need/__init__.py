@@ -1,0 +1,1 @@
+"""How far back the data needs to be remembered, asked of simple probes."""
