@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from storyline.memory.measures.curve import Array
-from storyline.memory.need.logistic import class_chances
 from storyline.memory.need.need_questions import NeedQuestions
 
 # Ridge penalties as a share of the variance of a standardised feature.
@@ -18,8 +18,6 @@ PENALTIES = (1e-6, 1e-3, 3e-2, 1.0)
 _RECENT, _PICKED = 256, 24
 # Tokens told apart; products of channels are added for so many channels.
 _TOKENS, _PRODUCTS = 48, 6
-# Of the logistic regression on what a ridge says: next to no penalty.
-_STRENGTH = 100.0
 KINDS = ("recent", "picked", "pooled")
 
 
@@ -181,9 +179,9 @@ class LinearProbes:
 
     def _log_loss(self, known: Array, asked: Array) -> Array:
         labels = self.questions.targets
+        model = LogisticRegression(C=100.0, max_iter=300).fit(known, labels[self.fit])
         chances = np.full((len(asked), self.questions.classes), 0.0)
-        seen, classes = class_chances(known, labels[self.fit], asked, _STRENGTH)
-        chances[:, classes] = seen
+        chances[:, model.classes_] = model.predict_proba(asked)
         # a class that was not seen while fitting is not impossible
         chances = (chances * len(known) + 1.0) / (len(known) + self.questions.classes)
         found: Array = -np.log(chances[np.arange(len(asked)), labels[~self.fit]])
