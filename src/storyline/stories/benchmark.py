@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from storyline.stories.bag import bag_of_words
-from storyline.stories.learning import Learning, learn
+from storyline.stories.learning import Learning, learn, learning_rate_of
 from storyline.stories.parent import end_with_parent
 from storyline.stories.scoring import recall_over_distance
 from storyline.stories.story import Story
@@ -79,10 +79,10 @@ class Run:
             self.examples,
             learning.seconds,
             learning.batches,
+            learning.hidden_size,
+            "" if self.cell == BAG else learning_rate_of(learning, self.cell),
         )
-        return tuple(
-            map(str, (label(story), self.cell, self.seed, story.distance, *asked, learning.hidden_size))
-        )
+        return tuple(map(str, (label(story), self.cell, self.seed, story.distance, *asked)))
 
     @property
     def asked(self) -> tuple[int, ...]:
@@ -94,7 +94,7 @@ class Run:
 
 
 KEY = ("story", "cell", "seed", "trained_distance", "distractors", "facts", "filling", "examples", "budget_seconds",
-       "budget_batches", "hidden_size")  # fmt: skip
+       "budget_batches", "hidden_size", "learning_rate")  # fmt: skip
 # What a row says of the answers; empty where none was asked for.
 MEASURED = ("accuracy", "low", "high", "recalled", "asked", "chance", "question_accuracy", "question_chance")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -26,7 +26,8 @@ class Learning:
     batches          the most batches, which makes a run repeatable; None where `seconds` says it
     hidden_size      of the core
     embedding_size   of a word
-    learning_rate    of Adam (Kingma and Ba 2015); falls linearly to a fiftieth over the last `cooling` of the budget
+    learning_rate    of Adam (Kingma and Ba 2015); falls linearly to a fiftieth over the last `cooling` of the budget.
+                     None: .004, and .001 for a Transformer, which learns less at .004
     cooling          share of the budget, 0 to 1
     rest             training ends before the budget does when it has gone on, after 90 % were right at the full
                      distance, for `rest` times as long as the way there took; None: the budget is always used up
@@ -48,7 +49,7 @@ class Learning:
     batches: int | None = None
     hidden_size: int = 96
     embedding_size: int = 32
-    learning_rate: float = 4e-3
+    learning_rate: float | None = None
     cooling: float = 0.35
     rest: float | None = 3.0
     clip: float = 1.0
@@ -73,6 +74,13 @@ class Learning:
             raise ValueError("sharpenings is empty; give (1.0,) to leave the gates as trained")
 
 
+def learning_rate_of(learning: Learning, cell: str | Core) -> float:
+    """Of this cell's training: what the settings say, or what is usual for the cell."""
+    if learning.learning_rate is not None:
+        return learning.learning_rate
+    return 1e-3 if cell == "transformer" else 4e-3
+
+
 def learn(
     story: Story, cell: str | Core = "lstm", seed: int = 0, learning: Learning | None = None
 ) -> StoryModel:
@@ -94,7 +102,7 @@ def learn(
         model = StoryModel(
             story, core_of(cell, learning.hidden_size, story.distance), learning.embedding_size
         )
-        _train(model, learning, rng)
+        _train(model, replace(learning, learning_rate=learning_rate_of(learning, cell)), rng)
         model.eval()
         _sharpen(model, learning, seed)
     return model
@@ -102,14 +110,14 @@ def learn(
 
 def _train(model: StoryModel, learning: Learning, rng: np.random.Generator) -> None:
     story, limit = model.story, model.story.distance
+    rate = learning.learning_rate
+    assert rate is not None
     curriculum = Curriculum(_first(learning, limit), limit)
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning.learning_rate)
+    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
     begun, batch, spent, end = time.perf_counter(), 0, 0.0, 1.0
     while spent < 1:
         for group in optimiser.param_groups:
-            group["lr"] = learning.learning_rate * min(
-                1.0, max(0.02, (1 - spent) / max(1e-9, learning.cooling))
-            )
+            group["lr"] = rate * min(1.0, max(0.02, (1 - spent) / max(1e-9, learning.cooling)))
         examples = _drawn(story, learning, curriculum, rng)
         said = model(examples, _perturbation(model, learning, curriculum), max(1, limit // learning.pieces))
         loss = loss_of(story, said, examples)
