@@ -10,7 +10,7 @@ from torch import Tensor
 from storyline.kernels import native
 from storyline.kernels.native_call import threads_for
 
-# `largest_key` of csrc/attention.h: up to it neither e^(2 key) nor what it is multiplied by leaves the range of float32.
+# `largest_key` of csrc/attention.h: up to it neither e^(2 key) nor its product with e^(2 query) leaves float32's range.
 _LARGEST_KEY = 14.0
 # What a tanh, a softmax's share of it and its context cost beside a multiply-add.
 _A_TANH = 8

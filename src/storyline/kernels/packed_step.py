@@ -61,8 +61,8 @@ class PackedStep:
         x          None where input_size is 0
         more       (any, rows of weight_ih): what is added to weight_ih x, computed elsewhere
         more_rows  (rows,) int64: which row of `more` each takes; None: its own
-        parents    (rows,) int64: from which row of the states before each goes on; None: its own. What rows with the same
-                   parent share is computed once.
+        parents    (rows,) int64: from which row of the states before each goes on; None: its own. What rows
+                   of one parent share is computed once.
         Raises ValueError where something does not fit, or asks for a gradient.
         """
         rows = self._check(x, state, more, more_rows, parents)

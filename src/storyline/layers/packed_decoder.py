@@ -92,14 +92,14 @@ class PackedRecurrentDecoder(nn.Module):
     def read(
         self, tokens: Tensor, embedding: TokenEmbedding, scale: float, state: DecodingState
     ) -> tuple[Decoded, DecodingState]:
-        """As `step` of scale * embedding(tokens), tokens (sentences * width,) int64; the vectors are kept as they are now."""
+        """As `step` of scale * embedding(tokens), tokens (sentences * width,) int64; vectors are those of now."""
         if "projected" not in state.shared:
             return self.decoder.step(scale * embedding(tokens), state)
         deferred = DeferredState.of(state)
         if tokens.shape != (deferred.count,):
             raise ValueError(
-                f"tokens have shape {tuple(tokens.shape)}; there are {deferred.count} hypotheses, and one token is read "
-                "of each"
+                f"tokens have shape {tuple(tokens.shape)}; one of each hypothesis is read, and there are "
+                f"{deferred.count}"
             )
         shares = self._shares
         if shares is None or shares.embedding is not embedding or shares.scale != scale:
@@ -109,7 +109,7 @@ class PackedRecurrentDecoder(nn.Module):
     def _read(
         self, shares: Tensor, places: Tensor | None, state: DeferredState
     ) -> tuple[Decoded, DecodingState]:
-        """Shares (any, rows of weight_ih) of tokens, of which each hypothesis reads that in places (rows,), None: its own."""
+        """Shares (any, rows of weight_ih) of tokens; each hypothesis reads that in `places` (rows,), None: its own."""
         decoder, rows, parents = self.decoder, state.rows, state.parents
         below: Tensor | None = None
         if decoder.input_feeding:

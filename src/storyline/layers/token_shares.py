@@ -16,7 +16,7 @@ _LARGEST_TABLE_BYTES = 256 * 2**20
 
 @final
 class TokenShares:
-    """W (scale e) of tokens with the vectors e, as they are now. A token's share has the same bits whenever it is asked for.
+    """W (scale e) of tokens with the vectors e, as they are now; the share of a token has the same bits at all times.
 
     embedding   of the tokens, in evaluation
     projection  W, (any, embedding_size)
@@ -36,11 +36,11 @@ class TokenShares:
     def of(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """A table, and the row of it that each of tokens (n,) has."""
         if self._table is None:
-            distinct, rows = tokens.unique(return_inverse=True)
+            distinct, rows = torch.unique(tokens, return_inverse=True)
             return self._projected(distinct), rows
         new = tokens[~self._known[tokens]]
         if len(new):
-            new = new.unique()
+            new = torch.unique(new)
             self._table[new] = self._projected(new)
             self._known[new] = True
         return self._table, tokens
