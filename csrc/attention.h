@@ -30,19 +30,18 @@ template <class T> void scores_of(const Asked<T>& p, const T* query, const T* ke
     const int some = int(std::min<int64_t>(L, p.size - u));
     store_some(room + u, exp<T>(T(2) * clamp<T>(load_some(query + u, some), -most, most)), some);
   }
+  auto term = [&](const T* key, int64_t u, int some) __attribute__((always_inline)) {  // lanes beyond have a v of 0
+    const V<T> v = load_some(p.vector + u, some), k = load_some(key + u, some);
+    if (large) return v * tanh<T>(load_some(query + u, some) + k);
+    return T(-2) * v / fma(load_some(room + u, some), k, all(T(1)));
+  };
   for (int64_t t = 0; t < length; t++) {
     const T* key = keys + t * p.size;
     V<T> sum{};
-    for (int64_t u = 0; u < p.size; u += L) {
-      const int some = int(std::min<int64_t>(L, p.size - u));  // lanes beyond have a v of 0
-      const V<T> v = load_some(p.vector + u, some), k = load_some(key + u, some);
-      if (large)
-        sum = fma(v, tanh<T>(load_some(query + u, some) + k), sum);
-      else
-        sum = sum - v / fma(load_some(room + u, some), k, all(T(1)));
-    }
-    const T one = storyline::STORYLINE_TARGET::sum<T>(sum);
-    scores[t] = large ? one : T(2) * one;
+    int64_t u = 0;
+    for (; u + L <= p.size; u += L) sum += term(key, u, L);
+    if (u < p.size) sum += term(key, u, int(p.size - u));
+    scores[t] = storyline::STORYLINE_TARGET::sum<T>(sum);
   }
 }
 
@@ -64,15 +63,17 @@ template <class T> void softmax(T* scores, int64_t length, int64_t source) {
 template <class T, int M>
 void contexts(const Asked<T>& p, const T* weights, const T* values, int64_t length, T* context) {
   constexpr int L = lanes<T>;
-  for (int64_t j = 0; j < p.read; j += L) {
-    const int some = int(std::min<int64_t>(L, p.read - j));
+  auto some_of = [&](int64_t j, int some) __attribute__((always_inline)) {
     V<T> sums[M] = {};
     for (int64_t t = 0; t < length; t++) {
       const V<T> value = load_some(values + t * p.read + j, some);
       for (int m = 0; m < M; m++) sums[m] = fma(all(weights[m * p.source + t]), value, sums[m]);
     }
     for (int m = 0; m < M; m++) store_some(context + m * p.read + j, sums[m], some);
-  }
+  };
+  int64_t j = 0;
+  for (; j + L <= p.read; j += L) some_of(j, L);
+  if (j < p.read) some_of(j, int(p.read - j));
 }
 
 template <class T> void attend_sentence(const Asked<T>& p, int64_t i) {
