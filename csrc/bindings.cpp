@@ -260,14 +260,29 @@ std::unique_ptr<Step> packed_step(int cell, std::array<int64_t, 4> sizes, std::a
   return std::make_unique<Step>(packers<T>().step[cell](problem<T>(call)));
 }
 
-void step_of(const Step& step, int64_t rows, RowsOf x, RowsOf more, const std::vector<uintptr_t>& before,
+// x, its stride; more, its stride, the row of it; the parent of each row.
+using ReadsOf = std::tuple<uintptr_t, int64_t, uintptr_t, int64_t, uintptr_t, uintptr_t>;
+
+void step_of(const Step& step, int64_t rows, const ReadsOf& from, const std::vector<uintptr_t>& before,
              const std::vector<uintptr_t>& after, int threads) {
+  const auto [x, x_stride, more, more_stride, more_row, parent] = from;
+  const Reads reads{address<const void>(x),          x_stride, address<const void>(more), more_stride,
+                    address<const int64_t>(more_row), address<const int64_t>(parent)};
   std::array<const void*, most_states> was{};
   std::array<void*, most_states> is{};
   for (size_t i = 0; i < before.size(); i++) was[i] = address<const void>(before[i]), is[i] = address<void>(after[i]);
   nb::gil_scoped_release release;
-  step.cell->step(rows, address<const void>(std::get<0>(x)), std::get<1>(x), address<const void>(std::get<0>(more)),
-                  std::get<1>(more), was.data(), is.data(), threads);
+  step.cell->step(rows, reads, was.data(), is.data(), threads);
+}
+
+// sizes and addresses in the order of Asked.
+template <class T> void attend(std::array<int64_t, 5> sizes, std::array<uintptr_t, 9> at, int threads) {
+  const Asked<T> asked{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], address<const T>(at[0]), address<const T>(at[1]),
+                       address<const T>(at[2]), address<const T>(at[3]), address<const uint8_t>(at[4]),
+                       address<const int64_t>(at[5]), address<const int64_t>(at[6]), address<T>(at[7]), address<T>(at[8]),
+                       threads};
+  nb::gil_scoped_release release;
+  packers<T>().attend(asked);
 }
 
 void product(const Projection& projection, int64_t rows, RowsOf x, RowsOf y, int threads) {
@@ -304,6 +319,8 @@ NB_MODULE(_native, m) {
   nb::class_<Step>(m, "Step").def("step", step_of);
   m.def("step_float", packed_step<float>);
   m.def("step_double", packed_step<double>);
+  m.def("attend_float", attend<float>);
+  m.def("attend_double", attend<double>);
   m.def("projection_float", projection<float>);
   m.def("projection_double", projection<double>);
   m.def("stream_float", stream<float>);

@@ -1,6 +1,7 @@
 // Packed weights in both precisions for one kind of machine: compiled once a target, beside engine.cpp.
 #include "packed.h"
 
+#include "attention.h"
 #include "cells/gru.h"
 #include "cells/lstm.h"
 #include "cells/normalised.h"
@@ -20,7 +21,8 @@ template <class T, class Cell> std::unique_ptr<AnyStep> step(const Problem<T>& p
 template <class T> constexpr Packers<T> packers_of() {
   return {projection<T>,
           {step<T, RnnTanh>, step<T, RnnRelu>, step<T, Lstm>, step<T, LstmPeephole>, step<T, LstmCoupled>,
-           step<T, LstmLayerNorm>, step<T, Gru>, step<T, GruLayerNorm>, step<T, Slstm>}};
+           step<T, LstmLayerNorm>, step<T, Gru>, step<T, GruLayerNorm>, step<T, Slstm>},
+          attend<T>};
 }
 static const AllPackers both = {packers_of<float>(), packers_of<double>()};
 const AllPackers& packers() { return both; }

@@ -1,5 +1,5 @@
-// What each target offers of weights that are packed once and used often, without gradients: a projection, and one step of
-// every cell, in the order of `cell_names`.
+// What each target offers of weights that are packed once and used often, without gradients: a projection, one step
+// of every cell, in the order of `cell_names`, and additive attention.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -26,18 +26,38 @@ class AnyProjection {
                          void* ending, int threads) const = 0;
 };
 
+// What each row of a step reads; rows of x and more lie `stride` numbers apart.
+struct Reads {
+  const void* x;  // (rows, I); null where I is 0
+  int64_t x_stride;
+  const void* more;  // what is added to weight_ih x, (any, rows of weight_ih); null: nothing
+  int64_t more_stride;
+  const int64_t* more_row;  // (rows,): which row of more; null: its own
+  const int64_t* parent;    // (rows,): which row of the states before it goes on from; null: its own
+};
+
 class AnyStep {
  public:
   virtual ~AnyStep() = default;
-  // x (rows, I) and the states before, each (rows, size), dense -> the states after, which must not lie in the same memory.
-  // more: what is added to weight_ih x, (rows, rows of weight_ih) and so many numbers from row to row; null for nothing.
-  virtual void step(int64_t rows, const void* x, int64_t x_stride, const void* more, int64_t more_stride,
-                    const void* const* before, void* const* after, int threads) const = 0;
+  // Also of the states before, each (any, size), dense -> those after, (rows, size), which must not lie in the same memory.
+  virtual void step(int64_t rows, const Reads& reads, const void* const* before, void* const* after, int threads) const = 0;
+};
+
+// Additive attention of hypotheses, the same number a sentence, to the tokens of their sentence's source: see attention.h.
+template <class T> struct Asked {
+  int64_t sentences, width;   // width: hypotheses a sentence
+  int64_t source, size, read;  // tokens of a source, padding included; size of a query; of what is read of a token
+  const T *query, *keys, *vector, *values;  // (sentences * width, size), (any, source, size), (size,), (any, source, read)
+  const uint8_t* large;                     // (any,): keys are as they are, and not e^(2 key)
+  const int64_t *lengths, *sentence;        // (any,); (sentences,): which of any each is
+  T *context, *weights;                     // (sentences * width, read), (sentences * width, source)
+  int threads;
 };
 
 template <class T> struct Packers {
   std::unique_ptr<AnyProjection> (*projection)(int64_t N, int64_t K, const T* weight, const T* bias);
   std::unique_ptr<AnyStep> (*step[cell_count])(const Problem<T>&);  // of a layer's sizes and weights
+  void (*attend)(const Asked<T>&);
 };
 struct AllPackers {
   Packers<float> of_float;

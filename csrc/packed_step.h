@@ -1,7 +1,7 @@
 // One step of one layer on packed weights, many rows at once, with the bits of the scan: what a decoder does at every token.
 // Legend: I, H, S, Hp, width: see packing.h; r row.
 #pragma once
-#include <vector>
+#include <algorithm>
 
 #include <omp.h>
 
@@ -34,8 +34,7 @@ template <class T, class Cell> class PackedStep final : public AnyStep {
     packed_ = {ih_.get(), hh_.get(), hr_.get(), nullptr, nullptr, nullptr, bias_.get(), own_.get(), nullptr};
   }
 
-  void step(int64_t rows, const void* x, int64_t x_stride, const void* more, int64_t more_stride,
-            const void* const* before, void* const* after, int threads) const override {
+  void step(int64_t rows, const Reads& reads, const void* const* before, void* const* after, int threads) const override {
     const int64_t chunks = std::max<int64_t>(threads, (rows + rows_a_chunk - 1) / rows_a_chunk);
     Failure failure;
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -45,15 +44,7 @@ template <class T, class Cell> class PackedStep final : public AnyStep {
       for (int64_t chunk = 0; chunk < chunks; chunk++)
         failure.keep([&] {
           const int64_t from = rows * chunk / chunks, to = rows * (chunk + 1) / chunks;
-          if (from == to) return;
-          const T* was[Cell::states];
-          T* is[Cell::states];
-          for (int i = 0; i < Cell::states; i++) {
-            was[i] = static_cast<const T*>(before[i]) + from * size(i);
-            is[i] = static_cast<T*>(after[i]) + from * size(i);
-          }
-          const T* added = more ? static_cast<const T*>(more) + from * more_stride : nullptr;
-          some_rows(to - from, static_cast<const T*>(x) + from * x_stride, x_stride, added, more_stride, was, is);
+          if (from < to) some_rows(from, to, reads, before, after);
         });
     }
     failure.raise();
@@ -64,56 +55,98 @@ template <class T, class Cell> class PackedStep final : public AnyStep {
   static constexpr int64_t rows_a_chunk = 96;
   int64_t size(int i) const { return i ? s_.H : s_.S; }
 
-  void some_rows(int64_t rows, const T* x, int64_t x_stride, const T* more, int64_t more_stride, const T* const* before,
-                 T* const* after) const {
+  void some_rows(int64_t first, int64_t last, const Reads& reads, const void* const* before, void* const* after) const {
     static thread_local Scratch scratch;
+    const int64_t rows = last - first, recurrent = s_.recurrent_width();
     // Each rounded up, so that what is taken one after another fits.
-    const int64_t sizes[] = {rows * s_.width, rows * s_.Hp, (Cell::states - 1) * s_.Hp, (Cell::states - 1) * s_.Hp};
-    int64_t bytes = Scratch::rounded(rows * int64_t(sizeof(T*))) * 2;
+    const int64_t sizes[] = {rows * s_.width, rows * s_.Hp, (Cell::states - 1) * s_.Hp, (Cell::states - 1) * s_.Hp,
+                             reads.parent ? rows * recurrent : 0};
+    int64_t bytes = Scratch::rounded(rows * int64_t(sizeof(T*))) * 2 + Scratch::rounded(rows * int64_t(sizeof(int64_t)));
     for (int64_t each : sizes) bytes += Scratch::rounded(each * int64_t(sizeof(T)));
     scratch.start(bytes);
     T* gates = scratch.take<T>(sizes[0]);
     T* raw = scratch.take<T>(sizes[1]);
     T* was = scratch.take<T>(sizes[2]);
     T* is = scratch.take<T>(sizes[3]);
+    T* shares = scratch.take<T>(sizes[4]);
     const T** a = scratch.take<const T*>(rows);
     T** c = scratch.take<T*>(rows);
+    int64_t* order = scratch.take<int64_t>(rows);
+    auto state = [&](int i, int64_t r) {
+      return static_cast<const T*>(before[i]) + (reads.parent ? reads.parent[first + r] : first + r) * size(i);
+    };
+    auto result = [&](int i, int64_t r) { return static_cast<T*>(after[i]) + (first + r) * size(i); };
+    input_shares(first, rows, reads, gates, a, c);
+    if (reads.parent) {
+      recurrent_shares(rows, reads.parent + first, static_cast<const T*>(before[0]), gates, shares, a, c, order);
+    } else {
+      for (int64_t r = 0; r < rows; r++) {
+        a[r] = state(0, r);
+        c[r] = gates + r * s_.width + Cell::recurrent_first * s_.Hp;
+      }
+      recurrent_product<T, Cell>(s_, packed_, rows, a, c);
+    }
     for (int64_t r = 0; r < rows; r++) {
-      a[r] = x + r * x_stride;
+      const T* from[Cell::states];
+      T* to[Cell::states];
+      from[0] = state(0, r);
+      to[0] = projected_ ? raw + r * s_.Hp : result(0, r);
+      for (int i = 1; i < Cell::states; i++) {  // the cells read and write whole vectors of them
+        T* padded = was + (i - 1) * s_.Hp;
+        std::fill(std::copy_n(state(i, r), s_.H, padded), padded + s_.Hp, T(0));
+        from[i] = padded;
+        to[i] = is + (i - 1) * s_.Hp;
+      }
+      step_forward<T, Cell>(s_, gates + r * s_.width, from, to, packed_.own, 0, s_.Hp);
+      for (int i = 1; i < Cell::states; i++) std::copy_n(to[i], s_.H, result(i, r));
+      a[r] = to[0], c[r] = result(0, r);
+    }
+    if (projected_) product<T>(rows, s_.S, s_.H, a, packed_.hr, c, Start::zero);
+  }
+
+  // Fills the gates with the biases, and what is read adds.
+  void input_shares(int64_t first, int64_t rows, const Reads& reads, T* gates, const T** a, T** c) const {
+    for (int64_t r = 0; r < rows; r++) {
+      a[r] = static_cast<const T*>(reads.x) + (first + r) * reads.x_stride;
       T* row = gates + r * s_.width;
       c[r] = row + Cell::input_first * s_.Hp;
       std::copy(bias_.get() + input_columns<Cell> * s_.Hp, bias_.get() + Cell::columns * s_.Hp,
                 row + input_columns<Cell> * s_.Hp);
-      for (int column = 0; more && column < input_columns<Cell>; column++) {
+      if (!reads.more) continue;
+      const T* more = static_cast<const T*>(reads.more) +
+                      (reads.more_row ? reads.more_row[first + r] : first + r) * reads.more_stride;
+      for (int column = 0; column < input_columns<Cell>; column++) {
         const T* bias = packed_.bias + (Cell::input_first + column) * s_.Hp;
-        const T* added = more + r * more_stride + Cell::input_gates[column] * s_.H;
+        const T* added = more + Cell::input_gates[column] * s_.H;
         T* to = c[r] + column * s_.Hp;
         for (int64_t u = 0; u < s_.H; u++) to[u] = bias[u] + added[u];
         std::fill(to + s_.H, to + s_.Hp, T(0));
       }
     }
-    product<T>(rows, s_.input_width(), s_.I, a, packed_.ih, c, more ? Start::add : Start::bias, packed_.bias);
-    for (int64_t r = 0; r < rows; r++) {
-      a[r] = before[0] + r * s_.S;
-      c[r] = gates + r * s_.width + Cell::recurrent_first * s_.Hp;
+    if (s_.I) product<T>(rows, s_.input_width(), s_.I, a, packed_.ih, c, reads.more ? Start::add : Start::bias, packed_.bias);
+  }
+
+  // Adds what the states before do. Rows that go on from the same one share it: of the hypotheses of a beam, two in five.
+  void recurrent_shares(int64_t rows, const int64_t* parent, const T* before, T* gates, T* shares, const T** a, T** c,
+                        int64_t* order) const {
+    const int64_t recurrent = s_.recurrent_width();
+    for (int64_t r = 0; r < rows; r++) order[r] = r;
+    std::sort(order, order + rows, [parent](int64_t one, int64_t other) { return parent[one] < parent[other]; });
+    int64_t distinct = 0;
+    for (int64_t i = 0; i < rows; i++) {
+      if (i && parent[order[i]] == parent[order[i - 1]]) continue;
+      a[distinct] = before + parent[order[i]] * s_.S;
+      c[distinct] = shares + distinct * recurrent;
+      distinct++;
     }
-    recurrent_product<T, Cell>(s_, packed_, rows, a, c);
-    for (int64_t r = 0; r < rows; r++) {
-      const T* from[Cell::states];
-      T* to[Cell::states];
-      from[0] = before[0] + r * s_.S;
-      to[0] = projected_ ? raw + r * s_.Hp : after[0] + r * s_.S;
-      for (int i = 1; i < Cell::states; i++) {  // the cells read and write whole vectors of them
-        T* padded = was + (i - 1) * s_.Hp;
-        std::fill(std::copy_n(before[i] + r * s_.H, s_.H, padded), padded + s_.Hp, T(0));
-        from[i] = padded;
-        to[i] = is + (i - 1) * s_.Hp;
-      }
-      step_forward<T, Cell>(s_, gates + r * s_.width, from, to, packed_.own, 0, s_.Hp);
-      for (int i = 1; i < Cell::states; i++) std::copy_n(to[i], s_.H, after[i] + r * s_.H);
-      a[r] = to[0], c[r] = after[0] + r * s_.S;
+    std::fill_n(shares, distinct * recurrent, T(0));
+    recurrent_product<T, Cell>(s_, packed_, distinct, a, c);
+    const T* share = shares;
+    for (int64_t i = 0; i < rows; i++) {
+      if (i && parent[order[i]] != parent[order[i - 1]]) share += recurrent;
+      T* to = gates + order[i] * s_.width + Cell::recurrent_first * s_.Hp;
+      for (int64_t j = 0; j < recurrent; j += lanes<T>) store(to + j, load(to + j) + load(share + j));
     }
-    if (projected_) product<T>(rows, s_.S, s_.H, a, packed_.hr, c, Start::zero);
   }
 
   const Shape<T, Cell> s_;

@@ -39,13 +39,18 @@ template <class T> struct Look {
       top = most;
     }
     // A column that is no number must reach the sum; of nothing but -inf there is none.
-    if (top > -std::numeric_limits<T>::infinity() || most != most)
-      for (int64_t j = 0; j < columns_a_look<T>; j += L) total += exp<T>(load(columns + j) - top);
+    if (top > -std::numeric_limits<T>::infinity() || most != most) {
+      V<T> sum = total;  // not by way of memory, which would be waited for
+      for (int64_t j = 0; j < columns_a_look<T>; j += L) sum += exp<T>(load(columns + j) - top);
+      total = sum;
+    }
     for (const int64_t* end = wanted.barred + wanted.barred_count; barred < end && *barred < first + some; barred++)
       columns[*barred - first] = -std::numeric_limits<T>::infinity();
     if (!(most > least)) return;
-    for (int64_t j = 0; j < some; j++)
-      if (columns[j] > least) insert(columns[j], first + j, wanted.count, best, tokens);
+    for (int64_t j = 0; j < some; j += L)  // what lies behind them is no greater than anything
+      if (any<T>(load(columns + j) > least))
+        for (int64_t i = j; i < j + L; i++)
+          if (columns[i] > least) insert(columns[i], first + i, wanted.count, best, tokens);
   }
 
  private:

@@ -71,6 +71,14 @@ INLINE V<double> fma(V<double> a, V<double> b, V<double> c) {
 #endif
 }
 
+// Whether a comparison holds anywhere.
+template <class T> INLINE bool any(typename Lanes<T>::integer holds) {
+  int64_t words[VECTOR_BYTES / 8], one = 0;
+  std::memcpy(words, &holds, sizeof words);
+  for (int64_t word : words) one |= word;
+  return one != 0;
+}
+
 // Lanes of a and b in turn: of their lower halves, or of their upper ones.
 template <class T> INLINE V<T> zip(V<T> a, V<T> b, bool upper) {
   constexpr int L = lanes<T>;

@@ -55,7 +55,7 @@ def measure(
     both = contestants(translator, width=WIDTH, alpha=ALPHA)
     ways = [
         Way(sentences, streams)
-        for sentences in ((2,) if tiny else (8, 16, 32, 64, 128))
+        for sentences in ((2,) if tiny else (8, 16, 32, 64, 128, 256))
         for streams in (1, threads)
     ]
     ways = list(dict.fromkeys(ways))

@@ -30,10 +30,93 @@ template <class T> void one_step(const Pass<T>& pass, const Packers<T>& packers,
     std::vector<void*> is;
     for (int i = 0; i < pass.states; i++) after.push_back(unwritten<T>(s.batch * s.of_state(i)));
     for (auto& each : after) is.push_back(each.data());
-    packed->step(s.batch, p.input.data, p.input.batch_stride, nullptr, 0, was.data(), is.data(), threads);
+    packed->step(s.batch, {p.input.data, p.input.batch_stride, nullptr, 0, nullptr, nullptr}, was.data(), is.data(), threads);
     for (int i = 0; i < pass.states; i++)
       for (int64_t b = 0; b < s.batch; b++)
         HOLD(std::equal(p.last[i].at(b), p.last[i].at(b) + s.of_state(i), after[i].data() + b * s.of_state(i)));
+  }
+}
+
+// Rows that go on from others, and take what is added to their input from a table, are those of states and a table that were
+// copied for them.
+template <class T> void one_continued(const Pass<T>& pass, const Packers<T>& packers, int cell, const Spec& spec, std::string told, bool big) {
+  Sizes s(spec, big);
+  s.time = 1, s.batch = draw(1, big ? 60 : 9), s.ragged = s.cut = s.masked = s.zoned = s.reverse = false;
+  told += s.told();
+  Given<T> given(s, spec, pass.states);
+  Written<T> to(s, given, pass, 1);
+  const Problem<T> p = problem(s, spec, given, to, 1);
+  const auto packed = packers.step[cell](p);
+  const int64_t rows = draw(1, big ? 300 : 20), words = draw(1, 5), width = s.hidden * pass.columns;
+  auto table = numbers<T>(words * width, 1);
+  std::vector<int64_t> word(rows), parent(rows), own(rows);
+  for (int64_t r = 0; r < rows; r++) word[r] = draw(0, words - 1), parent[r] = draw(0, s.batch - 1), own[r] = r;
+  std::vector<T> x, added;
+  std::vector<std::vector<T>> before(pass.states), chosen(pass.states);
+  for (int64_t r = 0; r < rows; r++) {
+    const T* from = p.input.data + parent[r] * p.input.batch_stride;
+    x.insert(x.end(), from, from + p.input_size);
+    added.insert(added.end(), table.data() + word[r] * width, table.data() + (word[r] + 1) * width);
+  }
+  for (int i = 0; i < pass.states; i++) {
+    const int64_t size = s.of_state(i);
+    for (int64_t b = 0; b < s.batch; b++) before[i].insert(before[i].end(), p.initial[i].at(b), p.initial[i].at(b) + size);
+    for (int64_t r = 0; r < rows; r++)
+      chosen[i].insert(chosen[i].end(), before[i].data() + parent[r] * size, before[i].data() + (parent[r] + 1) * size);
+  }
+  auto run = [&](const std::vector<std::vector<T>>& states, const Reads& reads, int threads) {
+    std::vector<std::vector<T>> after;
+    std::vector<const void*> was;
+    std::vector<void*> is;
+    for (const auto& each : states) was.push_back(each.data());
+    for (int i = 0; i < pass.states; i++) after.push_back(unwritten<T>(rows * s.of_state(i)));
+    for (auto& each : after) is.push_back(each.data());
+    packed->step(rows, reads, was.data(), is.data(), threads);
+    return after;
+  };
+  const auto wanted = run(chosen, {x.data(), p.input_size, added.data(), width, nullptr, own.data()}, 1);
+  for (int threads : {1, 3})
+    HOLD(run(before, {x.data(), p.input_size, table.data(), width, word.data(), parent.data()}, threads) == wanted);
+}
+
+// Attention is what its formula says, and reads nothing of the padding.
+template <class T> void one_attention(const Packers<T>& packers, std::string told, bool big) {
+  const int64_t all = draw(1, 6), sentences = draw(1, 6), width = draw(1, 8), source = draw(1, big ? 40 : 7);
+  const int64_t size = draw(1, big ? 70 : 20), read = draw(1, big ? 200 : 40), rows = sentences * width;
+  told += " tokens " + std::to_string(source) + " size " + std::to_string(size) + " read " + std::to_string(read);
+  auto query = numbers<T>(rows * size, 2), keys = numbers<T>(all * source * size, 2), vector = numbers<T>(size, 1);
+  auto values = numbers<T>(all * source * read, 1), powers = keys;
+  std::vector<uint8_t> large(all);
+  std::vector<int64_t> lengths(all), sentence(sentences);
+  for (int64_t i = 0; i < all; i++) {
+    large[i] = uint8_t(draw(0, 1)), lengths[i] = draw(1, source);
+    T* of = powers.data() + i * source * size;
+    for (int64_t j = 0; !large[i] && j < source * size; j++) of[j] = std::exp(2 * of[j]);
+    for (int64_t j = lengths[i] * size; j < source * size; j++) of[j] = T(nan);
+    for (int64_t j = lengths[i] * read; j < source * read; j++) values[i * source * read + j] = T(nan);
+  }
+  for (int64_t& each : sentence) each = draw(0, all - 1);
+  for (int threads : {1, 3}) {
+    auto context = unwritten<T>(rows * read), weights = unwritten<T>(rows * source);
+    packers.attend({sentences, width, source, size, read, query.data(), powers.data(), vector.data(), values.data(),
+                    large.data(), lengths.data(), sentence.data(), context.data(), weights.data(), threads});
+    for (int64_t r = 0; r < rows; r++) {
+      const int64_t place = sentence[r / width];
+      std::vector<double> wanted(source, 0.0);
+      double total = 0;
+      for (int64_t t = 0; t < lengths[place]; t++) {
+        double score = 0;
+        for (int64_t u = 0; u < size; u++)
+          score += double(vector[u]) * std::tanh(double(query[r * size + u]) + keys[(place * source + t) * size + u]);
+        total += wanted[t] = std::exp(score);
+      }
+      for (int64_t t = 0; t < source; t++) HOLD(std::abs(weights[r * source + t] - wanted[t] / total) < 1e-4);
+      for (int64_t j = 0; j < read; j++) {
+        double mean = 0;
+        for (int64_t t = 0; t < lengths[place]; t++) mean += wanted[t] / total * values[(place * source + t) * read + j];
+        HOLD(std::abs(context[r * read + j] - mean) < 1e-3);
+      }
+    }
   }
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from storyline.cells import CELLS
-from storyline.kernels import native
+from storyline.kernels import PackedStep, Projection, native
 from storyline.layers import (
     GRU,
     LSTM,
@@ -21,10 +23,16 @@ from storyline.layers import (
     packed,
 )
 from storyline.layers.decoding import Encoded
+from storyline.layers.deferred_state import DeferredState
 from storyline.layers.packed import PackedLinear, PackedRecurrent
 from storyline.layers.packed_decoder import PackedRecurrentDecoder
+from storyline.layers.parameters import weights_of
 from storyline.layers.recurrent_decoder import RecurrentDecoder
+from storyline.layers.recurrent_encoder import RecurrentEncoder
+from storyline.layers.token_shares import TokenShares
+from storyline.search import Beam, Limits, beam_search
 from storyline.search.likeliest import likeliest_tokens
+from storyline.tasks.text_to_text_network import SourceToTarget
 
 pytestmark = pytest.mark.skipif(native.missing is not None, reason=str(native.missing))
 
@@ -93,6 +101,38 @@ def test_a_step_has_the_bits_of_the_layer(name: str, dtype: torch.dtype) -> None
         wide = torch.randn(3, 4, 10, dtype=dtype)
         assert torch.equal(ours(wide, lengths=[4, 2, 1])[0], layer(wide, lengths=[4, 2, 1])[0])
         assert ours.cell is layer.cell
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_rows_go_on_from_others_and_take_shares_of_a_table(name: str) -> None:
+    torch.manual_seed(0)
+    layer = LAYERS[name](batch_first=True).double().eval()
+    (step, *_) = packed(layer).steps
+    weight = layer.weight_ih_l0.detach()
+    bare = PackedStep(layer.cell, replace(weights_of(layer, layer.cell, "_l0"), weight_ih=weight[:, :0]))
+    state = tuple(torch.randn_like(each[0]) for each in as_tuple(layer.initial_state(6)))
+    if "slstm" in name or "heads" in name:
+        state = (state[0], state[1], state[2].abs() + 1, state[3])
+    words, parents = torch.tensor([2, 0, 1, 2, 2, 0, 3, 1]), torch.tensor([5, 0, 0, 5, 2, 2, 5, 1])
+    vectors = torch.randn(4, 10, dtype=torch.float64)
+    with torch.no_grad():
+        wanted = step(vectors[words], tuple(each[parents] for each in state))
+        mine = bare(None, state, vectors @ weight.T, more_rows=words, parents=parents)
+        for each, plain in zip(mine, wanted, strict=True):
+            torch.testing.assert_close(each, plain)
+        alone = bare(None, state, vectors @ weight.T, more_rows=words[3:4], parents=parents[3:4])
+        assert all(torch.equal(a[0], b[3]) for a, b in zip(alone, mine, strict=True))
+    for call, message in [
+        (lambda: bare(None, state, vectors @ weight.T, parents=parents), "shapes"),
+        (lambda: step(None, state), "shapes"),
+        (lambda: step(vectors[words], state, parents=parents.int()), "int64"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def as_tuple(state: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return (state,) if isinstance(state, torch.Tensor) else state
 
 
 class Network(nn.Module):
@@ -178,12 +218,71 @@ def test_a_decoder_writes_the_same(name: str, longest: int) -> None:
     with torch.no_grad():
         state, mine = decoder.begin(encoded), ours.begin(encoded)
         assert ("projected" in mine.shared) == (projects and longest < 65)
-        for step in range(4):
-            token = torch.randn(6 if step > 1 else 3, 7, dtype=torch.float64)
-            (said, state), (same, mine) = decoder.step(token, state), ours.step(token, mine)
+        assert isinstance(mine, DeferredState) == ("projected" in mine.shared)
+        table = TokenEmbedding(20, 7, unknown_id=1).double().eval()
+        for step in range(5):
+            words = torch.randint(20, (6 if step > 1 else 3,))
+            said, state = decoder.step(0.5 * table(words), state)
+            if isinstance(ours, PackedRecurrentDecoder) and step % 2:
+                same, mine = ours.read(words, table, 0.5, mine)
+            else:
+                same, mine = ours.step(0.5 * table(words), mine)
             torch.testing.assert_close(same.output, said.output)
             torch.testing.assert_close(same.attention, said.attention)
             for each, part in state.rows.items():
                 torch.testing.assert_close(mine.rows[each], part)
             if step == 1:  # two sentences stay, with three hypotheses each
                 state, mine = state.select(rows, sentences), mine.select(rows, sentences)
+            if step == 2:  # twice, before anything is read
+                for chosen, left in (([0, 0, 2, 5, 4, 4], None), ([5, 4, 3], torch.tensor([1]))):
+                    state, mine = (each.select(torch.tensor(chosen), left) for each in (state, mine))
+                state, mine = (each.select(torch.tensor([2, 1, 0] * 2)) for each in (state, mine))
+                assert all(len(part) == 1 for part in mine.settled().shared.values())
+                torch.testing.assert_close(dict(mine.settled().rows), dict(state.rows))
+
+
+def test_the_n_best_are_the_same_packed_and_alone() -> None:
+    torch.manual_seed(1)
+    embedding = TokenEmbedding(40, 12, unknown_id=1)
+    encoder = RecurrentEncoder(12, 10, num_layers=2)
+    decoder = RecurrentDecoder(12, 20, 10, attention="additive", num_layers=2)
+    head = LinearHead(10, 40)
+    torch.nn.init.normal_(head.linear.weight, std=2.0)
+    network = SourceToTarget(embedding, embedding, encoder, decoder, head, scale=3.0).double().eval()
+    lengths = torch.tensor([7, 2, 5, 1, 6])
+    source = torch.randint(3, 40, (5, 7)).masked_fill(torch.arange(7) >= lengths.unsqueeze(1), 0)
+
+    def found(model: SourceToTarget, places: list[int]) -> list[list[tuple[list[int], float]]]:
+        limits = Limits(torch.full((len(places),), 2), 2, 3 + lengths[places], forbidden=(0,))
+        with torch.no_grad():
+            state = model.begin(source, lengths).select(torch.tensor(places), torch.tensor(places))
+        outputs = beam_search(model, state, Beam(4, alpha=0.6, n_best=4), limits).hypotheses
+        return [[(one.tokens.tolist(), one.score) for one in each] for each in outputs]
+
+    ours, plain = found(packed(network), list(range(5))), found(network, list(range(5)))
+    assert [[one[0] for one in each] for each in ours] == [[one[0] for one in each] for each in plain]
+    torch.testing.assert_close(
+        torch.tensor([[one[1] for one in each] for each in ours]),
+        torch.tensor([[one[1] for one in each] for each in plain]),
+    )
+    single = packed(network.float())
+    together = found(single, list(range(5)))
+    assert [found(single, [place])[0] for place in range(5)] == together
+
+
+def test_a_vocabulary_too_large_for_a_table_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    embedding, projection = TokenEmbedding(30, 6, unknown_id=1).eval(), Projection(torch.randn(9, 6))
+    kept = TokenShares(embedding, 2.0, projection)
+    monkeypatch.setattr("storyline.layers.token_shares._LARGEST_TABLE_BYTES", 30 * 9 * 4 - 1)
+    passing = TokenShares(embedding, 2.0, projection)
+    with torch.no_grad():
+        for tokens in (torch.tensor([3, 29, 3, 0]), torch.tensor([29, 4])):
+            (table, rows), (own, places) = kept.of(tokens), passing.of(tokens)
+            assert torch.equal(table[rows], own[places])
+            torch.testing.assert_close(own[places], 2 * embedding(tokens) @ projection_weight(projection))
+            assert len(table) == 30 > len(own)
+
+
+def projection_weight(projection: Projection) -> torch.Tensor:
+    return projection(torch.eye(projection.depth))

@@ -1,5 +1,6 @@
 """The scan of `storyline.cells`, made fast: which backend serves a call, and the backends."""
 
+from storyline.kernels.additive_attention import attend, prepared_source
 from storyline.kernels.backend import BACKENDS, choose_backend, recurrence
 from storyline.kernels.checkpointed import checkpointed
 from storyline.kernels.cpu import why_not_cpu
@@ -19,11 +20,13 @@ __all__ = [
     "Ragged",
     "Recurrence",
     "Weights",
+    "attend",
     "checkpointed",
     "choose_backend",
     "fused",
     "fused_stack",
     "native_stream",
+    "prepared_source",
     "recurrence",
     "reference",
     "reverse_resets",

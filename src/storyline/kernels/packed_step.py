@@ -47,33 +47,62 @@ class PackedStep:
             [each.data_ptr() for each in own],
         )
 
-    def __call__(self, x: Tensor, state: State, more: Tensor | None = None) -> State:
+    def __call__(
+        self,
+        x: Tensor | None,
+        state: State,
+        more: Tensor | None = None,
+        *,
+        more_rows: Tensor | None = None,
+        parents: Tensor | None = None,
+    ) -> State:
         """The states after x (rows, input_size), from those before; a tensor (rows, size) a name in `cell.states`.
 
-        more  (rows, rows of weight_ih): what is added to weight_ih x, computed elsewhere
+        x          None where input_size is 0
+        more       (any, rows of weight_ih): what is added to weight_ih x, computed elsewhere
+        more_rows  (rows,) int64: which row of `more` each takes; None: its own
+        parents    (rows,) int64: from which row of the states before each goes on; None: its own. What rows
+                   of one parent share is computed once.
         Raises ValueError where something does not fit, or asks for a gradient.
         """
-        self._check(x, state, more)
-        rows = len(x)
-        x = x if x.stride(1) == 1 else x.contiguous()
+        rows = self._check(x, state, more, more_rows, parents)
+        if x is not None and x.stride(1) != 1:
+            x = x.contiguous()
         before = [each.contiguous() for each in state]
-        added = None if more is None else more if more.stride(1) == 1 else more.contiguous()
-        after = tuple(x.new_empty(rows, size) for size in self._sizes)
+        if more is not None and more.stride(1) != 1:
+            more = more.contiguous()
+        places = [None if each is None else each.contiguous() for each in (more_rows, parents)]
+        after = tuple(self._like.new_empty(rows, size) for size in self._sizes)
         threads = max(1, min(threads_for(rows * self._work), rows))
+        reads = (*_address(x), *_address(more), *(0 if each is None else each.data_ptr() for each in places))
         addresses = ([each.data_ptr() for each in part] for part in (before, after))
-        of_more = (0, 0) if added is None else (added.data_ptr(), added.stride(0))
-        self._native.step(rows, (x.data_ptr(), x.stride(0)), of_more, *addresses, threads)
+        self._native.step(rows, reads, *addresses, threads)
         return after
 
-    def _check(self, x: Tensor, state: State, more: Tensor | None) -> None:
-        given = (x, *state) if more is None else (x, *state, more)
-        sizes = (
-            (self._input_size, *self._sizes) if more is None else (self._input_size, *self._sizes, self._rows)
-        )
-        wanted = [(len(x), size) for size in sizes]
+    def _check(
+        self,
+        x: Tensor | None,
+        state: State,
+        more: Tensor | None,
+        more_rows: Tensor | None,
+        parents: Tensor | None,
+    ) -> int:
+        """How many rows there are."""
+        places = [each for each in (more_rows, parents) if each is not None]
+        rows = len(state[0] if parents is None else parents)
+        given = [*([] if x is None else [x]), *state, *([] if more is None else [more])]
+        wanted = [] if x is None else [(rows, self._input_size)]
+        wanted += [(len(state[0]), size) for size in self._sizes]
+        if more is not None:
+            wanted.append((rows if more_rows is None else len(more), self._rows))
         found = [tuple(each.shape) for each in given]
-        if found != wanted:
+        if found != wanted or (x is None and self._input_size):
             raise ValueError(f"input and states have the shapes {found}; they must be {wanted}")
+        if any(each.shape != (rows,) or each.dtype != torch.int64 for each in places):
+            raise ValueError(
+                f"more_rows and parents are {[(tuple(each.shape), each.dtype) for each in places]}; they must be "
+                f"({rows},) of int64"
+            )
         for each in given:
             if each.dtype != self._like.dtype or each.device != self._like.device or each.is_neg():
                 raise ValueError(
@@ -84,3 +113,8 @@ class PackedStep:
                 raise ValueError(
                     "a gradient is asked for, and a packed step computes none; use torch.no_grad()"
                 )
+        return rows
+
+
+def _address(rows: Tensor | None) -> tuple[int, int]:
+    return (0, 0) if rows is None else (rows.data_ptr(), rows.stride(0))

@@ -60,6 +60,10 @@ class DecodingState:
             shared = {name: part.index_select(0, sentences) for name, part in shared.items()}
         return DecodingState(shared, {name: part.index_select(0, rows) for name, part in self.rows.items()})
 
+    def settled(self) -> DecodingState:
+        """The same with all that `select` chose copied, so that `shared` and `rows` may be read."""
+        return self
+
 
 class Encoder(nn.Module, ABC):
     """Embedded source tokens to what a decoder reads. `output_size` is the size of `Encoded.output`."""

@@ -49,7 +49,8 @@ def packed(module: M) -> M:
 
     Its weights are those of now: pack anew where they may have changed. On the CPU, in float32 or float64, with native
     kernels, linear maps and single steps of unidirectional recurrent layers run on packed weights, and a `LinearHead`
-    or `TiedHead` returns `PackedScores` in the place of scores. All else is shared with `module`, and runs as there.
+    or `TiedHead` returns `PackedScores` in the place of scores. All else is shared with `module`, and runs as there; a
+    `RecurrentDecoder` also keeps what it made of the vectors of tokens that it was told to `read`.
     What the packed parts make of a row has the same bits whatever rows are beside it.
     Raises ValueError for a module in training.
     """

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from storyline.kernels import PackedStep, Projection
-from storyline.layers.attention import ScoredAttention
+from storyline.kernels import PackedStep, Projection, attend, prepared_source
+from storyline.layers.attention import AdditiveAttention, ScoredAttention
 from storyline.layers.coverage_attention import CoverageAttention
 from storyline.layers.decoding import Decoded, DecodingState, Encoded
+from storyline.layers.deferred_state import DeferredState
+from storyline.layers.embedding import TokenEmbedding
 from storyline.layers.parameters import weights_of
 from storyline.layers.recurrent import Recurrent
 from storyline.layers.recurrent_decoder import RecurrentDecoder
+from storyline.layers.token_shares import TokenShares
 
 # Sources of more tokens are not projected: it pays while hypotheses * tokens of the output exceed them.
 _LONGEST = 64
@@ -26,6 +28,8 @@ class PackedRecurrentDecoder(nn.Module):
     """A `RecurrentDecoder` whose weights meet the source's values once, and not the context at every token.
 
     A matrix W that reads the context sum_i a_i v_i gives sum_i a_i (W v_i): all W v_i are computed at the beginning.
+    What the first layer makes of a token is computed once, too, see `TokenShares`; and what its states give to the next
+    step, once for all hypotheses that go on from one.
     Sources of more than 64 tokens are read as the decoder reads them.
 
     decoder: one that `can_be_packed`, its own parts packed already, for all else; layers: its recurrent layers.
@@ -40,15 +44,21 @@ class PackedRecurrentDecoder(nn.Module):
         readers: list[Tensor] = []  # of the context: those of upper layers, then that of the output
         for index, layer in enumerate(layers):
             weights = weights_of(layer, layer.cell, "_l0")
-            if index and first_asks:
-                readers.append(weights.weight_ih[:, hidden:])
-                weights = replace(weights, weight_ih=weights.weight_ih[:, :hidden])
-            self._steps.append(PackedStep(layer.cell, weights))
+            # What else a layer reads is added to what it makes of this.
+            own = weights.weight_ih
+            if not index:
+                self._of_token = Projection(own[:, : decoder.input_size])
+                own = own[:, decoder.input_size :]
+            elif first_asks:
+                readers.append(own[:, hidden:])
+                own = own[:, :hidden]
+            self._steps.append(PackedStep(layer.cell, replace(weights, weight_ih=own)))
         readers.append(combine.weight[:, hidden:])
         self._sizes = [len(each) for each in readers]
         self._of_source = Projection(torch.cat(readers).detach())
         self._combine = Projection(combine.weight[:, :hidden], combine.bias)
         self._states = layers[0].cell.states
+        self._shares: TokenShares | None = None
         self.eval()
 
     @property
@@ -61,38 +71,78 @@ class PackedRecurrentDecoder(nn.Module):
         state = self.decoder.begin(encoded)
         if encoded.output.shape[1] > _LONGEST:
             return state
-        return DecodingState(
-            {**state.shared, "projected": self._of_source(state.shared["values"])}, state.rows
-        )
+        shared, projected = state.shared, self._of_source(state.shared["values"])
+        if isinstance(self.decoder.attention, AdditiveAttention):
+            lengths = encoded.lengths.to(projected.device)
+            return DeferredState(prepared_source(shared["keys"], projected, lengths), state.rows)
+        return DeferredState({**shared, "projected": projected}, state.rows)
 
     def step(self, embedded: Tensor, state: DecodingState) -> tuple[Decoded, DecodingState]:
         """Read one token of each hypothesis, (sentences * width, input_size)."""
         if "projected" not in state.shared:
             return self.decoder.step(embedded, state)
-        decoder, rows = self.decoder, state.rows
-        decoder._check_step(embedded, state)
-        below = torch.cat((embedded, rows["fed"]), 1) if decoder.input_feeding else embedded
+        deferred = DeferredState.of(state)
+        if embedded.shape != (deferred.count, self.decoder.input_size):
+            raise ValueError(
+                f"embedded has shape {tuple(embedded.shape)}; one token of each hypothesis is (rows, input_size) = "
+                f"{(deferred.count, self.decoder.input_size)}"
+            )
+        return self._read(self._of_token(embedded), None, deferred)
+
+    def read(
+        self, tokens: Tensor, embedding: TokenEmbedding, scale: float, state: DecodingState
+    ) -> tuple[Decoded, DecodingState]:
+        """As `step` of scale * embedding(tokens), tokens (sentences * width,) int64; vectors are those of now."""
+        if "projected" not in state.shared:
+            return self.decoder.step(scale * embedding(tokens), state)
+        deferred = DeferredState.of(state)
+        if tokens.shape != (deferred.count,):
+            raise ValueError(
+                f"tokens have shape {tuple(tokens.shape)}; one of each hypothesis is read, and there are "
+                f"{deferred.count}"
+            )
+        shares = self._shares
+        if shares is None or shares.embedding is not embedding or shares.scale != scale:
+            shares = self._shares = TokenShares(embedding, scale, self._of_token)
+        return self._read(*shares.of(tokens), deferred)
+
+    def _read(
+        self, shares: Tensor, places: Tensor | None, state: DeferredState
+    ) -> tuple[Decoded, DecodingState]:
+        """Shares (any, rows of weight_ih) of tokens; each hypothesis reads that in `places` (rows,), None: its own."""
+        decoder, rows, parents = self.decoder, state.rows, state.parents
+        below: Tensor | None = None
+        if decoder.input_feeding:
+            below = rows["fed"] if parents is None else rows["fed"].index_select(0, parents)
         read, weights, after = list[Tensor](), None, dict[str, Tensor]()
         for layer, step in enumerate(self._steps):
             before = tuple(rows[f"{name}_{layer}"] for name in self._states)
-            more = read[layer - 1] if layer > self._asking else None
-            last = step(below, before, more)
+            more = shares if not layer else read[layer - 1] if layer > self._asking else None
+            last = step(below, before, more, more_rows=None if layer else places, parents=parents)
             after |= {f"{name}_{layer}": each for name, each in zip(self._states, last, strict=True)}
-            below = last[0] + below if decoder.gnmt and layer > 1 else last[0]
+            below = last[0] + below if decoder.gnmt and layer > 1 and below is not None else last[0]
             if layer == self._asking:
-                read, weights = self._look(below, state.shared)
+                read, weights, state = self._look(below, state)
+        assert below is not None
         output = self._combine(below).add_(read[-1])
         if decoder.input_feeding:
             output = after["fed"] = torch.tanh(output)
-        return Decoded(output, weights), DecodingState(state.shared, after)
+        return Decoded(output, weights), DeferredState(state.shared, after, None, state.sentences)
 
-    def _look(self, query: Tensor, shared: Mapping[str, Tensor]) -> tuple[list[Tensor], Tensor]:
-        """What each reader makes of the context, and the weights (rows, source)."""
+    def _look(self, query: Tensor, state: DeferredState) -> tuple[list[Tensor], Tensor, DeferredState]:
+        """What each reader makes of the context, the weights (rows, source), and the state that was looked at."""
         attention = self.decoder.attention
         assert isinstance(attention, ScoredAttention)
+        if isinstance(attention, AdditiveAttention):
+            read, weights = attend(
+                attention.of_query(query), attention.score.detach(), state.shared, state.sentences
+            )
+            return list(torch.split(read, self._sizes, 1)), weights, state
+        state = DeferredState(state.settled().shared, state.rows, state.parents)
+        shared = state.shared
         weights = attention._weights(query.view(len(shared["padding"]), -1, query.shape[1]), shared)
         read = torch.bmm(weights, shared["projected"]).flatten(0, 1)
-        return list(torch.split(read, self._sizes, 1)), weights.flatten(0, 1)
+        return list(torch.split(read, self._sizes, 1)), weights.flatten(0, 1), state
 
 
 def can_be_packed(decoder: RecurrentDecoder) -> bool:

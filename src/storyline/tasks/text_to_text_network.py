@@ -13,6 +13,7 @@ from storyline.layers import CopyingHead, LinearHead, TiedHead, TokenEmbedding
 from storyline.layers.attention import Attention, MultiHeadAttention
 from storyline.layers.copying import coverage_loss
 from storyline.layers.decoding import Decoded, Decoder, DecodingState, Encoded, Encoder
+from storyline.layers.packed_decoder import PackedRecurrentDecoder
 from storyline.layers.recurrent_decoder import RecurrentDecoder
 from storyline.layers.recurrent_encoder import RecurrentEncoder
 from storyline.layers.transformer_decoder import TransformerDecoder
@@ -123,10 +124,14 @@ class SourceToTarget(nn.Module):
 
         Of a network that was packed (layers.packed) the scores are `PackedScores`, else (rows, vocabulary).
         """
-        embedded = self.target(tokens)
-        decoded, state = self.decoder.step(self.scale * embedded, state)
         if not isinstance(self.head, CopyingHead):
+            if isinstance(self.decoder, PackedRecurrentDecoder):
+                decoded, state = self.decoder.read(tokens, self.target, self.scale, state)
+            else:
+                decoded, state = self.decoder.step(self.scale * self.target(tokens), state)
             return self.head(decoded.output), decoded.attention, state
+        embedded, state = self.target(tokens), state.settled()
+        decoded, state = self.decoder.step(self.scale * embedded, state)
         assert decoded.attention is not None
         source = state.shared[_SOURCE]
         beside = Decoded(

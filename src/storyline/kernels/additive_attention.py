@@ -1,0 +1,83 @@
+"""Additive attention of the hypotheses of a search, to sources that are never repeated for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from storyline.kernels import native
+from storyline.kernels.native_call import threads_for
+
+# `largest_key` of csrc/attention.h: up to it neither e^(2 key) nor its product with e^(2 query) leaves float32's range.
+_LARGEST_KEY = 14.0
+# What a tanh, a softmax's share of it and its context cost beside a multiply-add.
+_A_TANH = 8
+
+
+def prepared_source(keys: Tensor, values: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+    """What `attend` reads of sources, computed once; on the CPU, in float32 or float64.
+
+    keys     (sentences, source, size): U h of each token h; what stands in the padding counts for nothing
+    values   (sentences, source, read): what the weights take the mean of
+    lengths  (sentences,) int64: tokens of each source, from 1 to source
+
+    Returns a row a sentence of each: powers, e^(2 key), or the keys themselves where `large`: where one is beyond 14,
+    and its power beyond float32; projected, the values; lengths.
+    """
+    large = keys.abs().amax((1, 2)) > _LARGEST_KEY
+    powers = torch.where(large[:, None, None], keys, torch.exp(2 * keys))
+    return {
+        "powers": powers.contiguous(), "large": large, "projected": values.contiguous(),
+        "lengths": lengths.contiguous(),
+    }  # fmt: skip
+
+
+def attend(
+    query: Tensor, vector: Tensor, source: Mapping[str, Tensor], sentences: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Context and weights: softmax over the tokens of v' tanh(q + k) (Bahdanau et al. 2015, appendix A.1.2).
+
+    query      (rows, size): W s of each hypothesis; those of a sentence, the same number of each, behind one another
+    vector     (size,): v
+    source     as `prepared_source` gave it
+    sentences  (n,) int64: which of its sentences ask; None: all, in their order
+
+    Returns (rows, read) and (rows, source), 0 in the padding. A row has the same bits whatever rows are beside it.
+    Raises ValueError where something does not fit, or asks for a gradient.
+    """
+    assert native.module is not None
+    powers, values = source["powers"], source["projected"]
+    if sentences is None:
+        sentences = torch.arange(len(powers))
+    _check(query, vector, source, sentences)
+    (_, length, size), read = powers.shape, values.shape[2]
+    query, vector, sentences = (each.detach().contiguous() for each in (query, vector, sentences))
+    context, weights = query.new_empty(len(query), read), query.new_empty(len(query), length)
+    parts = (query, powers, vector, values, source["large"], source["lengths"], sentences, context, weights)
+    run = native.module.attend_float if query.dtype == torch.float32 else native.module.attend_double
+    threads = max(1, min(threads_for(len(query) * length * (_A_TANH * size + read)), len(sentences)))
+    width = len(query) // max(1, len(sentences))
+    run((len(sentences), width, length, size, read), tuple(each.data_ptr() for each in parts), threads)
+    return context, weights
+
+
+def _check(query: Tensor, vector: Tensor, source: Mapping[str, Tensor], sentences: Tensor) -> None:
+    powers = source["powers"]
+    fits = query.dim() == 2 and query.shape[1] == powers.shape[2] and vector.shape == query.shape[1:]
+    if not fits or len(query) % max(1, len(sentences)) or (len(query) and not len(sentences)):
+        raise ValueError(
+            f"query has shape {tuple(query.shape)}, vector {tuple(vector.shape)}; of {len(sentences)} sentences they "
+            f"must be (sentences * width, {powers.shape[2]}) and ({powers.shape[2]},)"
+        )
+    for each in (query, vector):
+        if each.dtype != powers.dtype or each.device != powers.device or each.is_neg():
+            raise ValueError(
+                f"query and vector must be {powers.dtype} on {powers.device}, as the source; one is {each.dtype} on "
+                f"{each.device}"
+            )
+        if each.requires_grad and torch.is_grad_enabled():
+            raise ValueError(
+                "a gradient is asked for, and attention of a search computes none; use torch.no_grad()"
+            )
