@@ -1,0 +1,191 @@
+// A plain call of one layer in one direction, tensors in and tensors out, with one look at each: no lengths, resets,
+// noise, projection or parameters of the cell's own. Whatever is not plainly as it should be is left to Python, by None.
+// Legend: T time, B batch, I input size, H hidden size; widths as in packing.h.
+#pragma once
+#include <nanobind/nanobind.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "engine.h"
+#include "tensors.h"
+
+namespace storyline {
+
+inline Tensors tensors;  // of the torch that is loaded
+
+// What Python says once of a layer.
+struct Layer {
+  int cell, bits;
+  int64_t input_size, hidden_size, gates, heads;
+  bool bias;
+};
+
+class ShortScan {
+ public:
+  // large(like, numbers): memory for what is too large to be asked of the system for each call.
+  ShortScan(const Layer& layer, nanobind::object large)
+      : l_(layer), large_(std::move(large)), zeros_(size_t(layer.hidden_size * layer.bits / 8)) {}
+
+  // -> (output, last states (1, B, H), and with `keep` one buffer for the way back), or None. initial: states
+  // (1, B, H), or None for zeros. worth: the multiply-adds from which on there are several threads.
+  template <class T>
+  nanobind::object forward(const Pass<T>& pass, int vector_bytes, nanobind::handle input, nanobind::tuple weights,
+                           nanobind::handle initial, bool keep, int threads, int64_t worth) {
+    Problem<T> p{};
+    if (!describe(p, pass, input, weights, initial, threads, worth)) return nanobind::none();
+    Made made(3 + pass.states);
+    T* output = made.add<T>(*this, input, {p.time, p.batch, p.hidden_size});
+    p.output = {output, p.batch * p.hidden_size, p.hidden_size};
+    for (int i = 0; i < pass.states; i++) p.last[i] = {made.add<T>(*this, input, {1, p.batch, p.hidden_size}), p.hidden_size};
+    if (keep) {
+      const Kept kept(p, pass, vector_bytes);
+      T* room = made.add<T>(*this, input, {kept.numbers()});
+      kept.lay(p, room);
+      int parts;
+      {
+        nanobind::gil_scoped_release release;
+        parts = pass.forward(p);
+        std::memcpy(output, p.output.data, size_t(p.time * p.batch * p.hidden_size) * sizeof(T));
+      }
+      room[kept.numbers() - 1] = T(parts);
+    } else {
+      nanobind::gil_scoped_release release;
+      pass.forward(p);
+    }
+    return made.tuple();
+  }
+
+  // gradients: of output and last states, each None or a tensor -> those of input (None if not wanted) and weights, or
+  // None. kept is used up.
+  template <class T>
+  nanobind::object backward(const Pass<T>& pass, int vector_bytes, nanobind::handle input, nanobind::tuple weights,
+                            nanobind::handle kept, nanobind::tuple gradients, bool wants_input, int threads, int64_t worth) {
+    Problem<T> p{};
+    if (!describe(p, pass, input, weights, nanobind::none(), threads, worth)) return nanobind::none();
+    const Kept sizes(p, pass, vector_bytes);
+    Seen room, seen;
+    if (!tensors.see(kept.ptr(), l_.bits, room) || !room.has({sizes.numbers()}) || !room.dense()) return nanobind::none();
+    Gradients<T> g{};
+    if (int(gradients.size()) != 1 + pass.states) return nanobind::none();
+    for (int i = 0; i <= pass.states; i++) {
+      nanobind::handle each = gradients[size_t(i)];
+      if (each.is_none()) continue;
+      const int64_t time = i == 0 ? p.time : 1;
+      if (!tensors.see(each.ptr(), l_.bits, seen) || !seen.has({time, p.batch, p.hidden_size}) || !seen.dense(1))
+        return nanobind::none();
+      if (i == 0) g.output = {seen.as<const T>(), seen.stride(0), seen.stride(1)};
+      else g.last[i - 1] = {seen.as<const T>(), seen.stride(1)};
+    }
+    sizes.lay(p, room.as<T>());
+    p.parts = int(room.as<T>()[sizes.numbers() - 1]);
+    Made made(1 + weights.size());
+    if (wants_input) g.input = {made.add<T>(*this, input, {p.time, p.batch, p.input_size}), p.batch * p.input_size, p.input_size};
+    else made.add_none();
+    const int64_t rows = l_.gates * p.hidden_size;
+    g.weight_ih = made.add<T>(*this, input, {rows, p.input_size});
+    g.weight_hh = made.add<T>(*this, input, {rows, p.hidden_size / p.heads});
+    if (l_.bias) g.bias_ih = made.add<T>(*this, input, {rows}), g.bias_hh = made.add<T>(*this, input, {rows});
+    {
+      nanobind::gil_scoped_release release;
+      pass.backward(p, g);
+    }
+    return made.tuple();
+  }
+
+ private:
+  // New tensors in the order of the answer; the memory of each is given back if a later one fails.
+  class Made {
+   public:
+    explicit Made(size_t most) { all_.reserve(most); }
+    template <class T> T* add(const ShortScan& scan, nanobind::handle like, std::initializer_list<int64_t> sizes) {
+      void* data = nullptr;
+      all_.push_back(scan.empty(like, sizes, &data));
+      return static_cast<T*>(data);
+    }
+    void add_none() { all_.push_back(nanobind::none()); }
+    nanobind::object tuple() {
+      nanobind::object made = nanobind::steal(PyTuple_New(Py_ssize_t(all_.size())));
+      if (!made.is_valid()) throw nanobind::python_error();
+      for (size_t i = 0; i < all_.size(); i++) PyTuple_SET_ITEM(made.ptr(), Py_ssize_t(i), all_[i].release().ptr());
+      return made;
+    }
+
+   private:
+    std::vector<nanobind::object> all_;
+  };
+
+  // One buffer for all that the way back reads: gates, states beside h, h, and last the number of parts. h is kept
+  // beside the output, so that the output may be written to in place.
+  struct Kept {
+    int64_t gates, states, h;
+    template <class T> Kept(const Problem<T>& p, const Pass<T>& pass, int vector_bytes) {
+      const int64_t lanes = vector_bytes / int64_t(sizeof(T)), slots = p.time * p.batch;
+      auto padded = [&](int64_t size) { return (size + lanes - 1) / lanes * lanes; };
+      gates = slots * (pass.columns * padded(p.hidden_size) + padded(pass.extra));
+      states = slots * (pass.states - 1) * padded(p.hidden_size);
+      h = padded(slots * p.hidden_size);
+    }
+    int64_t numbers() const { return gates + states + h + 1; }
+    template <class T> void lay(Problem<T>& p, T* room) const {
+      p.kept_gates = room;
+      p.kept_states = room + gates;
+      p.output = {room + gates + states, p.batch * p.hidden_size, p.hidden_size};
+    }
+  };
+
+  nanobind::object empty(nanobind::handle like, std::initializer_list<int64_t> sizes, void** data) const {
+    constexpr int64_t least_bytes = 1 << 20;  // as in pool.py
+    int64_t bytes = l_.bits / 8;
+    for (int64_t size : sizes) bytes *= size;
+    if (bytes < least_bytes) {
+      PyObject* made = tensors.empty(l_.bits, sizes, data);
+      if (!made) throw nanobind::python_error();
+      return nanobind::steal(made);
+    }
+    nanobind::list shape;
+    for (int64_t size : sizes) shape.append(size);
+    nanobind::object made = large_(like, *nanobind::tuple(shape));
+    *data = reinterpret_cast<void*>(nanobind::cast<uintptr_t>(made.attr("data_ptr")()));
+    return made;
+  }
+
+  template <class T>
+  bool describe(Problem<T>& p, const Pass<T>& pass, nanobind::handle input, nanobind::tuple weights,
+                nanobind::handle initial, int threads, int64_t worth) {
+    const int64_t I = l_.input_size, H = l_.hidden_size, rows = l_.gates * H;
+    Seen x, w[4];
+    if (!tensors.see(input.ptr(), l_.bits, x) || x.dimensions != 3 || x.shape[2] != I || !x.dense(1)) return false;
+    if (x.shape[0] < 1 || x.shape[1] < 1 || weights.size() != (l_.bias ? 4 : 2)) return false;
+    for (size_t i = 0; i < weights.size(); i++)
+      if (!tensors.see(nanobind::handle(weights[i]).ptr(), l_.bits, w[i]) || !w[i].dense()) return false;
+    if (!w[0].has({rows, I}) || !w[1].has({rows, H / l_.heads})) return false;
+    if (l_.bias && (!w[2].has({rows}) || !w[3].has({rows}))) return false;
+    p.time = x.shape[0], p.batch = x.shape[1], p.input_size = I, p.hidden_size = p.output_size = H;
+    p.input = {x.as<const T>(), x.stride(0), x.stride(1)};
+    p.heads = int(l_.heads);
+    p.threads = p.time * p.batch * rows * (I + H / l_.heads) < worth ? 1 : threads;
+    p.parts = int(std::min<int64_t>(p.threads, p.batch));
+    p.weight_ih = w[0].as<const T>(), p.weight_hh = w[1].as<const T>();
+    if (l_.bias) p.bias_ih = w[2].as<const T>(), p.bias_hh = w[3].as<const T>();
+    if (initial.is_none()) {
+      for (int i = 0; i < pass.states; i++) p.initial[i] = {reinterpret_cast<const T*>(zeros_.data()), 0};
+      return true;
+    }
+    nanobind::tuple given = nanobind::borrow<nanobind::tuple>(initial);
+    if (int(given.size()) != pass.states) return false;
+    for (int i = 0; i < pass.states; i++) {
+      Seen s;
+      if (!tensors.see(nanobind::handle(given[size_t(i)]).ptr(), l_.bits, s) || !s.has({1, p.batch, H}) || !s.dense(1)) return false;
+      p.initial[i] = {s.as<const T>(), s.stride(1)};
+    }
+    return true;
+  }
+
+  const Layer l_;
+  nanobind::object large_;
+  std::vector<char> zeros_;  // a row of any state
+};
+
+}  // namespace storyline
