@@ -8,6 +8,8 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <pthread.h>
+
 #include <atomic>
 
 #include "engine.h"
@@ -217,6 +219,9 @@ std::unique_ptr<Stream> stream(int cell, std::array<int64_t, 4> sizes, std::vect
 // milliseconds, which a step of microseconds must not wait for.
 constexpr int64_t worth_the_lock = 4'000'000;
 
+// In a forked child the threads of OpenMP are gone, and waiting for them would never end.
+bool forked = false;
+
 AnyStream& idle(Stream& stream) {
   if (stream.busy.test())
     throw std::runtime_error("another thread is in a step of this stream; give each thread one of its own: stream.fork()");
@@ -225,18 +230,18 @@ AnyStream& idle(Stream& stream) {
 
 void step(Stream& stream, uintptr_t x, uintptr_t y) {
   AnyStream& steps = idle(stream);
-  if (steps.work() < worth_the_lock) return steps.step(address<const void>(x), address<void>(y));
+  if (steps.work() < worth_the_lock) return steps.step(address<const void>(x), address<void>(y), forked);
   stream.busy.test_and_set();  // nobody else can have: this thread still holds Python's lock
   {
     nb::gil_scoped_release release;
-    steps.step(address<const void>(x), address<void>(y));
+    steps.step(address<const void>(x), address<void>(y), forked);
   }
   stream.busy.clear();
 }
 
 // As above, of a tensor, and one is returned; None where x is not plainly (batch, input_size) or, of one sequence,
 // (input_size,).
-nb::object step_of(Stream& s, nb::handle x) {
+nb::object step_tensor(Stream& s, nb::handle x) {
   Seen seen;
   if (!tensors.known() || !tensors.see(x.ptr(), s.bits, seen) || !seen.dense() || tensors.requires_grad(x.ptr()))
     return nb::none();
@@ -281,7 +286,7 @@ std::unique_ptr<Step> packed_step(int cell, std::array<int64_t, 4> sizes, std::a
   return std::make_unique<Step>(packers<T>().step[cell](problem<T>(call)));
 }
 
-void packed_step_of(const Step& step, int64_t rows, RowsOf x, RowsOf more, const std::vector<uintptr_t>& before,
+void step_of(const Step& step, int64_t rows, RowsOf x, RowsOf more, const std::vector<uintptr_t>& before,
              const std::vector<uintptr_t>& after, int threads) {
   std::array<const void*, most_states> was{};
   std::array<void*, most_states> is{};
@@ -319,17 +324,15 @@ std::unique_ptr<Scan> short_scan(int cell, bool single, std::array<int64_t, 4> s
 
 nb::object short_forward(Scan& s, nb::handle input, nb::tuple weights, nb::handle initial, bool keep, int threads,
                          int64_t worth) {
-  const int bytes = engine->vector_bytes;
-  if (s.single) return s.scan.forward(pass<float>(s.cell), bytes, input, weights, initial, keep, threads, worth);
-  return s.scan.forward(pass<double>(s.cell), bytes, input, weights, initial, keep, threads, worth);
+  if (s.single) return s.scan.forward(pass<float>(s.cell), *engine, input, weights, initial, keep, threads, worth);
+  return s.scan.forward(pass<double>(s.cell), *engine, input, weights, initial, keep, threads, worth);
 }
 
 nb::object short_backward(Scan& s, nb::handle input, nb::tuple weights, nb::handle kept, nb::tuple gradients,
                           bool wants_input, int threads, int64_t worth) {
-  const int bytes = engine->vector_bytes;
-  if (s.single) return s.scan.backward(pass<float>(s.cell), bytes, input, weights, kept, gradients, wants_input, threads,
+  if (s.single) return s.scan.backward(pass<float>(s.cell), *engine, input, weights, kept, gradients, wants_input, threads,
                                         worth);
-  return s.scan.backward(pass<double>(s.cell), bytes, input, weights, kept, gradients, wants_input, threads,
+  return s.scan.backward(pass<double>(s.cell), *engine, input, weights, kept, gradients, wants_input, threads,
                                         worth);
 }
 
@@ -339,13 +342,14 @@ nb::object short_backward(Scan& s, nb::handle input, nb::tuple weights, nb::hand
 NB_MODULE(_native, m) {
   using namespace storyline;
   choose("");
+  pthread_atfork(nullptr, nullptr, [] { forked = true; });
   passes<float>(m, "forward_float", "backward_float");
   passes<double>(m, "forward_double", "backward_double");
   // A stream that lives as long as the interpreter is no leak to tell the user of.
   nb::set_leak_warnings(false);
   nb::class_<Stream>(m, "Stream")
       .def("step", step)
-      .def("step_of", step_of, nb::arg().none())
+      .def("step_of", step_tensor, nb::arg().none())
       .def("read", [](Stream& stream, int state, uintptr_t to) { idle(stream).read(state, address<void>(to)); })
       .def("write", [](Stream& s, int state, uintptr_t from) { idle(s).write(state, address<const void>(from)); })
       .def("reset", [](Stream& stream, int64_t row) { idle(stream).reset(row); })
@@ -360,7 +364,7 @@ NB_MODULE(_native, m) {
       .def("backward", short_backward);
   m.def("short_scan", short_scan);
   nb::class_<Projection>(m, "Projection").def("product", product).def("likeliest", likeliest);
-  nb::class_<Step>(m, "Step").def("step", packed_step_of);
+  nb::class_<Step>(m, "Step").def("step", step_of);
   m.def("step_float", packed_step<float>);
   m.def("step_double", packed_step<double>);
   m.def("projection_float", projection<float>);

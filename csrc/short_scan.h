@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "engine.h"
@@ -31,7 +32,7 @@ class ShortScan {
   // -> (output, last states (1, B, H), and with `keep` one buffer for the way back), or None. initial: states
   // (1, B, H), or None for zeros. worth: the multiply-adds from which on there are several threads.
   template <class T>
-  nanobind::object forward(const Pass<T>& pass, int vector_bytes, nanobind::handle input, nanobind::tuple weights,
+  nanobind::object forward(const Pass<T>& pass, const Engines& engine, nanobind::handle input, nanobind::tuple weights,
                            nanobind::handle initial, bool keep, int threads, int64_t worth) {
     Problem<T> p{};
     if (!describe(p, pass, input, weights, initial, threads, worth)) return nanobind::none();
@@ -40,7 +41,7 @@ class ShortScan {
     p.output = {output, p.batch * p.hidden_size, p.hidden_size};
     for (int i = 0; i < pass.states; i++) p.last[i] = {made.add<T>(*this, input, {1, p.batch, p.hidden_size}), p.hidden_size};
     if (keep) {
-      const Kept kept(p, pass, vector_bytes);
+      const Kept kept(p, pass, engine.vector_bytes);
       T* room = made.add<T>(*this, input, {kept.numbers()});
       kept.lay(p, room);
       int parts;
@@ -51,8 +52,14 @@ class ShortScan {
       }
       room[kept.numbers() - 1] = T(parts);
     } else {
-      nanobind::gil_scoped_release release;
-      pass.forward(p);
+      Remembered now = remembered_;  // a copy, since other threads may call, too
+      {
+        nanobind::gil_scoped_release release;
+        now.remember(p, pass, engine, l_.gates);
+        p.packed = static_cast<const T*>(now.packed.get());
+        pass.forward(p);
+      }
+      remembered_ = std::move(now);
     }
     return made.tuple();
   }
@@ -60,11 +67,11 @@ class ShortScan {
   // gradients: of output and last states, each None or a tensor -> those of input (None if not wanted) and weights, or
   // None. kept is used up.
   template <class T>
-  nanobind::object backward(const Pass<T>& pass, int vector_bytes, nanobind::handle input, nanobind::tuple weights,
+  nanobind::object backward(const Pass<T>& pass, const Engines& engine, nanobind::handle input, nanobind::tuple weights,
                             nanobind::handle kept, nanobind::tuple gradients, bool wants_input, int threads, int64_t worth) {
     Problem<T> p{};
     if (!describe(p, pass, input, weights, nanobind::none(), threads, worth)) return nanobind::none();
-    const Kept sizes(p, pass, vector_bytes);
+    const Kept sizes(p, pass, engine.vector_bytes);
     Seen room, seen;
     if (!tensors.see(kept.ptr(), l_.bits, room) || !room.has({sizes.numbers()}) || !room.dense()) return nanobind::none();
     Gradients<T> g{};
@@ -135,6 +142,28 @@ class ShortScan {
     }
   };
 
+  // Weights that have been packed once. They are read anew each time to see whether they are the same still, which costs
+  // a fraction of packing them; torch's count of versions knows nothing of what is written through `.data` or NumPy.
+  struct Remembered {
+    std::shared_ptr<void> packed;
+    const Engines* engine = nullptr;
+    Fingerprint ih, hh;
+
+    template <class T> void remember(const Problem<T>& p, const Pass<T>& pass, const Engines& now, int64_t gates) {
+      constexpr int64_t most_bytes = int64_t(64) << 20;
+      const int64_t bytes = pass.packed_numbers(p) * int64_t(sizeof(T)), rows = gates * p.hidden_size;
+      if (bytes > most_bytes) return packed.reset();
+      const Fingerprint of_ih = now.fingerprint(p.weight_ih, rows * p.input_size * int64_t(sizeof(T))),
+                        of_hh = now.fingerprint(p.weight_hh, rows * (p.hidden_size / p.heads) * int64_t(sizeof(T)));
+      if (packed && engine == &now && of_ih == ih && of_hh == hh) return;
+      void* memory = std::aligned_alloc(64, size_t((bytes + 63) / 64 * 64));
+      if (!memory) throw std::bad_alloc();
+      packed = std::shared_ptr<void>(memory, std::free);
+      engine = &now, ih = of_ih, hh = of_hh;
+      pass.pack(p, static_cast<T*>(memory));
+    }
+  };
+
   nanobind::object empty(nanobind::handle like, std::initializer_list<int64_t> sizes, void** data) const {
     constexpr int64_t least_bytes = 1 << 20;  // as in pool.py
     int64_t bytes = l_.bits / 8;
@@ -185,6 +214,7 @@ class ShortScan {
 
   const Layer l_;
   nanobind::object large_;
+  Remembered remembered_;
   std::vector<char> zeros_;  // a row of any state
 };
 

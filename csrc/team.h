@@ -79,7 +79,7 @@ template <class T, class Cell> class TeamWorker : public Worker<T, Cell> {
         }
         for (int gate = 0; gate < recurrent_columns<Cell>; gate++)
           product<T>(n, s_.recurrent_width(), s_.S, a.data(), packed_.hh, c.data(), Start::add, nullptr,
-                     split.first + gate * split.panels, split.last + gate * split.panels);
+                     split.first + gate * split.panels, split.last + gate * split.panels, step & 1);
         for (int64_t r = 0; r < n; r++) {
           const T* before[Cell::states];
           T* after[Cell::states];
@@ -131,7 +131,7 @@ template <class T, class Cell> class TeamWorker : public Worker<T, Cell> {
         }
         barrier.wait();  // the product reads the gradients of all gates
         product<T>(n, s_.S, s_.recurrent_width(), a.data(), packed_.hh_back, c.data(), Start::add, nullptr, split.first,
-                   split.last);
+                   split.last, step & 1);
         for (int64_t r = 0; r < n; r++) {
           if (!reader_.cut(step, part_.lengths[r], part_.rows[r])) continue;
           for (int i = 0; i < Cell::states; i++) {

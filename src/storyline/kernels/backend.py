@@ -82,7 +82,10 @@ def choose_backend(
 
 def native_backend(cell: Cell, requested: str) -> tuple[str, str]:
     """What `choose_backend` returns of an eager call that the native kernels serve."""
-    return "cpu", f"the native kernels ({native.target()}) serve {cell.name}" if requested == "auto" else "asked for"
+    return (
+        "cpu",
+        f"the native kernels ({native.target()}) serve {cell.name}" if requested == "auto" else "asked for",
+    )
 
 
 def _on_gpu(cell: Cell, obstacle: Callable[[str], str | None], *, plain: bool) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """The plain call of a layer, on the native kernels in as few steps of Python as there can be.
 
-A short sequence is computed in a tenth of a millisecond, and so long would the checks, views and buffers of the general
-way (`cpu.py`) take, too. Here one call of C++ looks at every tensor, makes the results and computes them; what it finds
-to be unusual in any way it leaves alone, and the general way serves it, or says what is wrong. The numbers are the same.
+A short sequence is computed in a tenth of a millisecond, and so long would the checks, views and buffers of the
+general way (`cpu.py`) take, too. Here one call of C++ looks at every tensor, makes the results and computes them; what
+it finds to be unusual in any way it leaves alone, and the general way serves it, or says what is wrong with it. The
+numbers are the same.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def is_plain() -> bool:
 class ShortScan:
     """One layer in one direction, without projection, noise or parameters of the cell's own."""
 
-    def __init__(self, cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype, *, bias: bool) -> None:
+    def __init__(
+        self, cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype, *, bias: bool
+    ) -> None:
         """dtype: of the layer; a call in another one is left to the general way."""
         assert native.module is not None
         self.cell, self.dtype = cell, dtype
@@ -69,7 +72,7 @@ class ShortScan:
         if state is not None:
             return None
         found = self.native.forward(input, weights, None, True, *threads_and_worth())
-        return None if found is None else _Scan.apply(self, found, input, *weights)  # type: ignore[no-any-return, no-untyped-call]
+        return None if found is None else _Scan.apply(self, found, input, *weights)  # type: ignore[no-untyped-call]
 
 
 def _wants_gradients(input: Any, weights: tuple[Tensor, ...], state: tuple[Tensor, ...] | None) -> bool:
@@ -104,7 +107,9 @@ class _Scan(torch.autograd.Function):
         return None, None, *found
 
 
-def _backward(run: Any, input: Tensor, weights: tuple[Tensor, ...], kept: Tensor, gradients: Any, wants_input: bool) -> Any:
+def _backward(
+    run: Any, input: Tensor, weights: tuple[Tensor, ...], kept: Tensor, gradients: Any, wants_input: bool
+) -> Any:
     found = run(input, weights, kept, gradients, wants_input, *threads_and_worth())
     if found is None:  # gradients that are expanded, say
         plain = tuple(None if each is None else each.resolve_neg().contiguous() for each in gradients)
@@ -113,10 +118,14 @@ def _backward(run: Any, input: Tensor, weights: tuple[Tensor, ...], kept: Tensor
     return found
 
 
-def _differentiable(cell: Cell, tensors: list[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+def _differentiable(
+    cell: Cell, tensors: list[Tensor], gradients: Sequence[Tensor | None]
+) -> list[Tensor | None]:
     input, *weights = tensors
     states = len(cell.states)
-    zeros = [input.new_zeros(input.shape[1], weights[0].shape[0] // cell.preactivations) for _ in range(states)]
+    zeros = [
+        input.new_zeros(input.shape[1], weights[0].shape[0] // cell.preactivations) for _ in range(states)
+    ]
     arguments = Arguments(cell.name, (states, 0, len(weights), 0), None, None, None, False)
     of_output, *of_last = gradients
     last = [None if each is None else each.squeeze(0) for each in of_last]

@@ -11,7 +11,10 @@ from storyline.kernels import ShortScan, is_plain, native_backend, reads_tensors
 if TYPE_CHECKING:
     from storyline.layers.recurrent import Recurrent
 
-_NAMES = {True: ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), False: ("weight_ih_l0", "weight_hh_l0")}
+_NAMES = {
+    True: ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"),
+    False: ("weight_ih_l0", "weight_hh_l0"),
+}
 _KEPT = "_short_scan"
 
 
@@ -27,7 +30,7 @@ def plain_call(layer: Recurrent, input: Any, hx: Any) -> tuple[Tensor, Any] | No
     scan = held.get(_KEPT)
     if scan is None:
         scan = held[_KEPT] = _scan_of(layer)
-    if scan is False or layer.backend not in ("auto", "cpu") or layer.checkpoint_every is not None:
+    if isinstance(scan, bool) or layer.backend not in ("auto", "cpu") or layer.checkpoint_every is not None:
         return None
     parameters = held["_parameters"]
     try:
@@ -57,7 +60,9 @@ def forget_plain_call(held: dict[str, Any]) -> dict[str, Any]:
 
 def _scan_of(layer: Recurrent) -> ShortScan | bool:
     """Of a layer for which there is one, else False."""
-    plain = layer.num_layers == 1 and not (layer.bidirectional or layer.proj_size or layer.learn_initial_state)
+    plain = layer.num_layers == 1 and not (
+        layer.bidirectional or layer.proj_size or layer.learn_initial_state
+    )
     if not (plain and reads_tensors) or layer.cell.parameters or layer.rates.active(training=True):
         return False
     if why_not_cpu(layer.cell, None, None) is not None:

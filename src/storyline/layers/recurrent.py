@@ -261,7 +261,7 @@ class Recurrent(nn.RNNBase, ABC):
         return state if len(state) > 1 else state[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        return forget_plain_call(super().__getstate__())
+        return forget_plain_call(super().__getstate__())  # type: ignore[no-untyped-call]
 
     def extra_repr(self) -> str:
         """The arguments that differ from their defaults, as torch.nn prints them."""

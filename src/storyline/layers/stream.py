@@ -36,8 +36,9 @@ class Stream(ABC):
         y = stream.step(x)
 
     It computes what the layer computes in evaluation: no dropout, zoneout as its rate. The weights are copied:
-    what happens to the layer afterwards does not reach the stream. No gradients. It runs on one thread, and one
-    thread at a time may use it; streams that were forked from each other may run at the same time.
+    what happens to the layer afterwards does not reach the stream. No gradients. It runs on one thread, and
+    where a step is more than some 400,000 multiply-adds on as many as torch uses, with the same bits. One thread at a
+    time may use it; streams that were forked from each other may run at the same time.
     It cannot be pickled: save the layer, and `state`.
 
     backend: (name, reason): "cpu", the native object, whose steps have the very bits of the layer's forward pass
