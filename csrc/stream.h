@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "any_stream.h"
+#include "choice.h"
 #include "step.h"
 #include "stream_product.h"
 
@@ -101,12 +102,17 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
   }
 
   void step(const void* x, void* y, bool alone) override {
+    if (alone || most_members() == 1) return step(x, y, 1);
+    choice_.time([&](bool together) { step(x, y, together ? most_members() : 1); });
+  }
+
+  void step(const void* x, void* y, int most) {
     FlushDenormals flush;
     const int64_t I = w_->layers[0].s.I, S = w_->layers[0].s.S;
     backwards_ = !backwards_;
     for (int64_t r = 0; r < batch_; r++) x_[r] = static_cast<const T*>(x) + r * I;
     for (size_t l = 0; l < w_->layers.size(); l++) {
-      const int members = alone ? 1 : members_of(w_->layers[l]);
+      const int members = std::min(most, members_of(w_->layers[l]));
       if (members == 1)
         step_layer(w_->layers[l], int64_t(l));
       else
@@ -149,6 +155,11 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
     if (batch_ * layer.work() < 2 * worth_a_member) return 1;
     if (Cell::whole_rows || !layer.both || layer.projected || w_->zoneout || s.Hp % group_width) return 1;
     return int(std::min({int64_t(omp_get_max_threads()), s.Hp / group_width, batch_ * layer.work() / worth_a_member}));
+  }
+  int most_members() const {
+    int most = 1;
+    for (const auto& layer : w_->layers) most = std::max(most, members_of(layer));
+    return most;
   }
   void step_together(const StreamLayer<T, Cell, W>& layer, int64_t l, int members) {
     const Shape<T, Cell>& s = layer.s;
@@ -245,6 +256,7 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
   const std::shared_ptr<const Weights> w_;
   const int64_t batch_, wide_;
   bool backwards_ = true;
+  Choice choice_;
   Aligned<T> states_, gates_, raw_, old_;  // states: (layers, states, batch, wide); old: those that zoneout wants
   std::vector<const T*> x_, h_, start_;  // a row each, as the products want them
   std::vector<T*> c_;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "../choice.h"
 #include "../engine.h"
 #include "../packed.h"
 
@@ -261,6 +262,25 @@ template <class T> void one(const Engines& engines, const Pass<T>& pass, const S
   if (s.wants_input) HOLD(same(of_threads[0].of_input, of_threads[1].of_input));
 }
 
+// Together for as long as that is the faster way, alone after a stall, and then together again.
+void choice() {
+  const std::string told = "choice";
+  Choice choice;
+  auto steps = [&](int count, double seconds, bool together) {
+    for (int i = 0; i < count; i++) {
+      HOLD(choice.together() == together);
+      choice.took(seconds);
+    }
+  };
+  steps(4, 1, false);
+  steps(1000, 0.6, true);
+  steps(1, 100, true);
+  steps(64, 1, false);
+  steps(8, 1.1, true);
+  steps(128, 1, false);
+  steps(1000, 0.6, true);
+}
+
 }  // namespace
 }  // namespace storyline
 
@@ -300,6 +320,7 @@ int main(int count, char** arguments) {
 #else
   const bool neon = true;
 #endif
+  choice();
 #define TARGET(name) target(#name, name::get(), name::packers(), name, shapes);
   STORYLINE_TARGETS(TARGET)
 #undef TARGET
