@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "choice.h"
 #include "engine.h"
 #include "tensors.h"
 
@@ -36,6 +37,8 @@ class ShortScan {
                            nanobind::handle initial, bool keep, int threads, int64_t worth) {
     Problem<T> p{};
     if (!describe(p, pass, input, weights, initial, threads, worth)) return nanobind::none();
+    p.closely = one_row(p) && there_.together();
+    double seconds = 0;
     Made made(3 + pass.states);
     T* output = made.add<T>(*this, input, {p.time, p.batch, p.hidden_size});
     p.output = {output, p.batch * p.hidden_size, p.hidden_size};
@@ -44,10 +47,10 @@ class ShortScan {
       const Kept kept(p, pass, engine.vector_bytes);
       T* room = made.add<T>(*this, input, {kept.numbers()});
       kept.lay(p, room);
-      int parts;
+      int parts = 1;
       {
         nanobind::gil_scoped_release release;
-        parts = pass.forward(p);
+        seconds = timed([&] { parts = pass.forward(p); });
         std::memcpy(output, p.output.data, size_t(p.time * p.batch * p.hidden_size) * sizeof(T));
       }
       room[kept.numbers() - 1] = T(parts);
@@ -57,10 +60,11 @@ class ShortScan {
         nanobind::gil_scoped_release release;
         now.remember(p, pass, engine, l_.gates);
         p.packed = static_cast<const T*>(now.packed.get());
-        pass.forward(p);
+        seconds = timed([&] { pass.forward(p); });
       }
       remembered_ = std::move(now);
     }
+    if (one_row(p)) there_.took(seconds / double(p.time));
     return made.tuple();
   }
 
@@ -94,10 +98,13 @@ class ShortScan {
     g.weight_ih = made.add<T>(*this, input, {rows, p.input_size});
     g.weight_hh = made.add<T>(*this, input, {rows, p.hidden_size / p.heads});
     if (l_.bias) g.bias_ih = made.add<T>(*this, input, {rows}), g.bias_hh = made.add<T>(*this, input, {rows});
+    p.closely = one_row(p) && back_.together();
+    double seconds = 0;
     {
       nanobind::gil_scoped_release release;
-      pass.backward(p, g);
+      seconds = timed([&] { pass.backward(p, g); });
     }
+    if (one_row(p)) back_.took(seconds / double(p.time));
     return made.tuple();
   }
 
@@ -214,7 +221,17 @@ class ShortScan {
 
   const Layer l_;
   nanobind::object large_;
+  // One row is one part of the plan on any number of threads: of more, the order in which the weights' gradients are
+  // summed up, and their last bits, would depend on the choice.
+  template <class T> static bool one_row(const Problem<T>& p) { return p.batch == 1 && p.threads > 1; }
+  template <class Work> static double timed(Work work) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
   Remembered remembered_;
+  Choice there_, back_;  // whether threads shall share each step of one row, by the time that a step takes
   std::vector<char> zeros_;  // a row of any state
 };
 

@@ -32,12 +32,14 @@ class Barrier {
   alignas(64) std::atomic<int> round_{0};
 };
 
-// Where splitting the units pays: fewer rows than threads, and weights that one core's cache does not hold.
+// Where splitting the units pays: fewer rows than threads, and weights that one core's cache does not hold; the second
+// cache, or, where the threads are known to wait for each other for less than they save, the first.
+inline constexpr int64_t together_bytes = 256 << 10, closely_bytes = 32 << 10;
 template <class T, class Cell> bool splits_units(const Problem<T>& p) {
   const Shape<T, Cell> s(p);
   return !Cell::whole_rows && Cell::own == 0 && p.batch < p.threads && p.heads == 1 && !p.weight_hr && !p.mask && !p.zoneout[0] &&
          !p.zoneout[1] && s.Hp % panel_width<T> == 0 && s.Hp / panel_width<T> >= p.threads &&
-         s.packed_hh() * int64_t(sizeof(T)) > int64_t(256) * 1024;
+         s.packed_hh() * int64_t(sizeof(T)) > (p.closely ? closely_bytes : together_bytes);
 }
 
 template <class T, class Cell> class TeamWorker : public Worker<T, Cell> {

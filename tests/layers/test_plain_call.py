@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from storyline.kernels import ShortScan, native, reads_tensors
+from storyline.kernels import ShortScan, native, native_call, reads_tensors
 from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent
 
 pytestmark = [
@@ -105,6 +105,23 @@ def test_tensors_that_lie_otherwise_in_memory() -> None:
     with torch.no_grad():
         layer.weight_hh_l0 = torch.nn.Parameter(torch.randn(HIDDEN, 4 * HIDDEN).T)
         assert_as_generally(layer, torch.randn(TIME, BATCH, INPUT))
+
+
+def test_threads_that_share_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights beyond the first cache: after four calls on one thread, for comparison, they work on the units."""
+    layer, input = LSTM(16, 96), torch.randn(5, 1, 16, requires_grad=True)
+    wanted = everything(generally, layer, input)
+    before = torch.get_num_threads()
+    monkeypatch.setattr(native_call, "_WORTH_A_THREAD", 0)
+    try:
+        torch.set_num_threads(3)
+        for _ in range(7):
+            for got, each in zip(everything(layer, layer, input), wanted, strict=True):
+                assert torch.equal(got, each)
+            with torch.no_grad():
+                assert torch.equal(layer(input)[0], wanted[0])
+    finally:
+        torch.set_num_threads(before)
 
 
 def rows_swapped(weight: Tensor) -> None:
