@@ -204,6 +204,7 @@ template <class T> Problem<T> problem(const Sizes& s, const Spec& spec, Given<T>
   Problem<T> p{};
   p.time = s.time, p.batch = s.batch, p.input_size = s.input, p.hidden_size = s.hidden, p.output_size = s.h;
   p.reverse = s.reverse, p.threads = threads, p.parts = int(std::min<int64_t>(threads, s.batch)), p.heads = spec.heads;
+  p.closely = true;
   p.lengths = s.ragged ? given.lengths.data() : nullptr;
   if (s.cut) p.resets = {given.resets.data(), s.batch, 1};
   p.input = given.input, p.output = to.output;
