@@ -37,9 +37,10 @@ class Barrier {
 inline constexpr int64_t together_bytes = 256 << 10, closely_bytes = 32 << 10;
 template <class T, class Cell> bool splits_units(const Problem<T>& p) {
   const Shape<T, Cell> s(p);
+  const int64_t least_bytes = p.closely ? closely_bytes : together_bytes;
   return !Cell::whole_rows && Cell::own == 0 && p.batch < p.threads && p.heads == 1 && !p.weight_hr && !p.mask && !p.zoneout[0] &&
          !p.zoneout[1] && s.Hp % panel_width<T> == 0 && s.Hp / panel_width<T> >= p.threads &&
-         s.packed_hh() * int64_t(sizeof(T)) > (p.closely ? closely_bytes : together_bytes);
+         s.packed_hh() * int64_t(sizeof(T)) > least_bytes;
 }
 
 template <class T, class Cell> class TeamWorker : public Worker<T, Cell> {
