@@ -8,7 +8,8 @@ namespace storyline {
 class AnyStream {
  public:
   virtual ~AnyStream() = default;
-  virtual void step(const void* x, void* y) = 0;          // (batch, input_size) -> (batch, size of h), both dense
+  // (batch, input_size) -> (batch, size of h), both dense. alone: on this thread, whatever the work.
+  virtual void step(const void* x, void* y, bool alone) = 0;
   virtual void read(int state, void* to) const = 0;       // (layers, batch, size of this state), dense
   virtual void write(int state, const void* from) = 0;    // the same
   virtual void reset(int64_t row) = 0;                    // to the initial state

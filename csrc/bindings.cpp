@@ -8,10 +8,13 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <pthread.h>
+
 #include <atomic>
 
 #include "engine.h"
 #include "packed.h"
+#include "short_scan.h"
 
 namespace nb = nanobind;
 
@@ -186,8 +189,11 @@ using LayerOf = std::tuple<int64_t, std::array<uintptr_t, 5>, std::vector<uintpt
 
 struct Stream {
   std::unique_ptr<AnyStream> steps;
+  int bits;
+  int64_t batch, input_size, h_size;
   std::atomic_flag busy{};  // a thread without Python's lock is in a step
-  explicit Stream(std::unique_ptr<AnyStream> made) : steps(std::move(made)) {}
+  Stream(std::unique_ptr<AnyStream> made, int bits, int64_t batch, int64_t input_size, int64_t h_size)
+      : steps(std::move(made)), bits(bits), batch(batch), input_size(input_size), h_size(h_size) {}
 };
 
 // sizes: batch, hidden_size, size of h, heads.
@@ -205,12 +211,16 @@ std::unique_ptr<Stream> stream(int cell, std::array<int64_t, 4> sizes, std::vect
     for (uintptr_t each : initial) call.initial.emplace_back(each, 0);
     problems.push_back(problem<T>(call));
   }
-  return std::make_unique<Stream>(pass<T>(cell).stream(problems, zoneout, half));
+  return std::make_unique<Stream>(pass<T>(cell).stream(problems, zoneout, half), int(8 * sizeof(T)), sizes[0],
+                                  problems[0].input_size, sizes[2]);
 }
 
 // Multiply-adds above which a step lets other Python threads run: getting the lock back from a busy one may take
 // milliseconds, which a step of microseconds must not wait for.
 constexpr int64_t worth_the_lock = 4'000'000;
+
+// In a forked child the threads of OpenMP are gone, and waiting for them would never end.
+bool forked = false;
 
 AnyStream& idle(Stream& stream) {
   if (stream.busy.test())
@@ -220,13 +230,29 @@ AnyStream& idle(Stream& stream) {
 
 void step(Stream& stream, uintptr_t x, uintptr_t y) {
   AnyStream& steps = idle(stream);
-  if (steps.work() < worth_the_lock) return steps.step(address<const void>(x), address<void>(y));
+  if (steps.work() < worth_the_lock) return steps.step(address<const void>(x), address<void>(y), forked);
   stream.busy.test_and_set();  // nobody else can have: this thread still holds Python's lock
   {
     nb::gil_scoped_release release;
-    steps.step(address<const void>(x), address<void>(y));
+    steps.step(address<const void>(x), address<void>(y), forked);
   }
   stream.busy.clear();
+}
+
+// As above, of a tensor, and one is returned; None where x is not plainly (batch, input_size) or, of one sequence,
+// (input_size,).
+nb::object step_tensor(Stream& s, nb::handle x) {
+  Seen seen;
+  if (!tensors.known() || !tensors.see(x.ptr(), s.bits, seen) || !seen.dense() || tensors.requires_grad(x.ptr()))
+    return nb::none();
+  const bool whole = seen.has({s.batch, s.input_size});
+  if (!whole && !(s.batch == 1 && seen.has({s.input_size}))) return nb::none();
+  void* y = nullptr;
+  PyObject* made = whole ? tensors.empty(s.bits, {s.batch, s.h_size}, &y) : tensors.empty(s.bits, {s.h_size}, &y);
+  if (!made) throw nb::python_error();
+  nb::object answer = nb::steal(made);
+  step(s, reinterpret_cast<uintptr_t>(seen.data), reinterpret_cast<uintptr_t>(y));
+  return answer;
 }
 
 template <class T> const Packers<T>& packers();
@@ -299,22 +325,59 @@ void likeliest(const Projection& projection, int64_t rows, RowsOf x, int64_t cou
                                address<int64_t>(found[1]), address<void>(found[2]), threads);
 }
 
+// A layer, and the precision that it was made for.
+struct Scan {
+  ShortScan scan;
+  int cell;
+  bool single;
+};
+
+std::unique_ptr<Scan> short_scan(int cell, bool single, std::array<int64_t, 4> sizes, bool bias, nb::object large) {
+  const Layer layer{cell, single ? 32 : 64, sizes[0], sizes[1], sizes[2], sizes[3], bias};
+  return std::make_unique<Scan>(ShortScan(layer, std::move(large)), cell, single);
+}
+
+nb::object short_forward(Scan& s, nb::handle input, nb::tuple weights, nb::handle initial, bool keep, int threads,
+                         int64_t worth) {
+  if (s.single) return s.scan.forward(pass<float>(s.cell), *engine, input, weights, initial, keep, threads, worth);
+  return s.scan.forward(pass<double>(s.cell), *engine, input, weights, initial, keep, threads, worth);
+}
+
+nb::object short_backward(Scan& s, nb::handle input, nb::tuple weights, nb::handle kept, nb::tuple gradients,
+                          bool wants_input, int threads, int64_t worth) {
+  if (s.single) return s.scan.backward(pass<float>(s.cell), *engine, input, weights, kept, gradients, wants_input, threads,
+                                        worth);
+  return s.scan.backward(pass<double>(s.cell), *engine, input, weights, kept, gradients, wants_input, threads,
+                                        worth);
+}
+
 }  // namespace
 }  // namespace storyline
 
 NB_MODULE(_native, m) {
   using namespace storyline;
   choose("");
+  pthread_atfork(nullptr, nullptr, [] { forked = true; });
   passes<float>(m, "forward_float", "backward_float");
   passes<double>(m, "forward_double", "backward_double");
   // A stream that lives as long as the interpreter is no leak to tell the user of.
   nb::set_leak_warnings(false);
   nb::class_<Stream>(m, "Stream")
       .def("step", step)
+      .def("step_of", step_tensor, nb::arg().none())
       .def("read", [](Stream& stream, int state, uintptr_t to) { idle(stream).read(state, address<void>(to)); })
       .def("write", [](Stream& s, int state, uintptr_t from) { idle(s).write(state, address<const void>(from)); })
       .def("reset", [](Stream& stream, int64_t row) { idle(stream).reset(row); })
-      .def("fork", [](Stream& s, int64_t batch) { return std::make_unique<Stream>(s.steps->fork(batch)); });
+      .def("fork", [](Stream& s, int64_t batch) { 
+        return std::make_unique<Stream>(s.steps->fork(batch), s.bits, batch, s.input_size, s.h_size);
+      });
+  m.def("learn_tensors", [](nb::handle tensor, nb::handle parameter, nb::handle capsule) {
+    return tensors.learn(tensor.ptr(), parameter.ptr(), capsule.ptr());
+  });
+  nb::class_<Scan>(m, "Scan")
+      .def("forward", short_forward, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg())
+      .def("backward", short_backward);
+  m.def("short_scan", short_scan);
   nb::class_<Projection>(m, "Projection").def("product", product).def("likeliest", likeliest);
   nb::class_<Step>(m, "Step").def("step", step_of);
   m.def("step_float", packed_step<float>);

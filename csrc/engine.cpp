@@ -22,14 +22,14 @@ template <class T, class Cell> class Engine {
   Engine(const Problem<T>& problem, const Gradients<T>* gradients)
       : p_(problem), g_(gradients), s_(problem), together_(splits_units<T, Cell>(problem) && (!gradients || problem.parts == 1)),
         plan_(problem.time, problem.batch, problem.lengths, together_ ? 1 : problem.parts),
-        threads_(together_ ? problem.threads : std::min(problem.threads, problem.parts)) {
+        threads_(together_ || gradients ? problem.threads : std::min(problem.threads, problem.parts)) {
     static thread_local Scratch scratch;
     const bool back = gradients, projected = problem.weight_hr;
     const int64_t wide = std::max({s_.width, s_.S, s_.H}) + panel_width<T>, own = Cell::own * s_.Hp;
     const int64_t sizes[] = {
-        back ? 0 : packed_size<T>(s_.input_width(), s_.I),
-        back ? 0 : s_.packed_hh(),
-        back || !projected ? 0 : packed_size<T>(s_.S, s_.H),
+        back || problem.packed ? 0 : s_.packed_ih(),
+        back || problem.packed ? 0 : s_.packed_hh(),
+        back || problem.packed || !projected ? 0 : s_.packed_hr(),
         back && gradients->input ? packed_size<T>(s_.I, s_.input_width()) : 0,
         back ? s_.packed_hh_back() : 0,
         back && projected ? packed_size<T>(s_.H, s_.S) : 0,
@@ -45,6 +45,11 @@ template <class T, class Cell> class Engine {
     T* at[std::size(sizes)];
     for (size_t i = 0; i < std::size(sizes); i++) at[i] = scratch.take<T>(sizes[i]);
     packed_ = {at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7], at[8]};
+    if (problem.packed) {  // only read
+      packed_.ih = const_cast<T*>(problem.packed);
+      packed_.hh = packed_.ih + s_.packed_ih();
+      packed_.hr = packed_.hh + s_.packed_hh();
+    }
     raw_gradients_ = at[9];
     own_gradients_ = at[10];
     std::fill(packed_.zeros, packed_.zeros + wide, T(0));
@@ -57,6 +62,19 @@ template <class T, class Cell> class Engine {
     if (together_) workers_[0].share(shared, back);
   }
 
+  // The weights as the forward pass reads them. Shared out among the team.
+  static void pack(const Problem<T>& p, const Shape<T, Cell>& s, T* ih, T* hh, T* hr) {
+    pack_forward<T>(p.weight_ih, s.H, s.Hp, s.I, Cell::input_gates, input_columns<Cell>, ih);
+    if (s.heads == 1)
+      pack_forward<T>(p.weight_hh, s.H, s.Hp, s.S, Cell::recurrent_gates, recurrent_columns<Cell>, hh);
+    else
+      each_block<T, Cell>(s, p.weight_hh, hh, packed_size<T>(s.units_a_head(), s.h_a_head()),
+                          [&](const T* block, T* to) {
+                            pack_forward<T>(block, s.units_a_head(), s.units_a_head(), s.h_a_head(), one, 1, to);
+                          });
+    if (p.weight_hr) pack_forward<T>(p.weight_hr, s.S, s.S, s.H, one, 1, hr);
+  }
+
   int forward() {
     Barrier barrier;
     Failure failure;
@@ -64,15 +82,7 @@ template <class T, class Cell> class Engine {
     {
       FlushDenormals flush;
       barrier.of(omp_get_num_threads());
-      pack_forward<T>(p_.weight_ih, s_.H, s_.Hp, s_.I, Cell::input_gates, input_columns<Cell>, packed_.ih);
-      if (s_.heads == 1)
-        pack_forward<T>(p_.weight_hh, s_.H, s_.Hp, s_.S, Cell::recurrent_gates, recurrent_columns<Cell>, packed_.hh);
-      else
-        each_block<T, Cell>(s_, p_.weight_hh, packed_.hh, packed_size<T>(s_.units_a_head(), s_.h_a_head()),
-                            [this](const T* block, T* to) {
-                              pack_forward<T>(block, s_.units_a_head(), s_.units_a_head(), s_.h_a_head(), one, 1, to);
-                            });
-      if (p_.weight_hr) pack_forward<T>(p_.weight_hr, s_.S, s_.S, s_.H, one, 1, packed_.hr);
+      if (!p_.packed) pack(p_, s_, packed_.ih, packed_.hh, packed_.hr);
 #pragma omp barrier
       if (together_) {
         workers_[0].forward(omp_get_thread_num(), omp_get_num_threads(), barrier);
@@ -178,7 +188,7 @@ template <class T, class Cell> class Engine {
   const Shape<T, Cell> s_;
   const bool together_;  // whether all threads work on the same rows
   const Plan plan_;
-  const int threads_;  // one that has no part would only be waited for
+  const int threads_;  // on the way there one that has no part would only be waited for; back, all sum up the weights'
   Packed<T> packed_;
   T *raw_gradients_, *own_gradients_;
   std::vector<TeamWorker<T, Cell>> workers_;
@@ -189,8 +199,42 @@ template <class T, class Cell> void backward(const Problem<T>& p, const Gradient
   Engine<T, Cell>(p, &g).backward();
 }
 
+template <class T, class Cell> int64_t packed_numbers(const Problem<T>& p) {
+  const Shape<T, Cell> s(p);
+  return s.packed_ih() + s.packed_hh() + (p.weight_hr ? s.packed_hr() : 0);
+}
+template <class T, class Cell> void pack(const Problem<T>& p, T* to) {
+  const Shape<T, Cell> s(p);
+  Engine<T, Cell>::pack(p, s, to, to + s.packed_ih(), to + s.packed_ih() + s.packed_hh());
+}
+
 template <class T, class Cell> constexpr Pass<T> pass() {
-  return {forward<T, Cell>, backward<T, Cell>, stream<T, Cell>, Cell::columns, Cell::extra, Cell::states};
+  return {forward<T, Cell>, backward<T, Cell>, packed_numbers<T, Cell>, pack<T, Cell>, stream<T, Cell>, Cell::columns, Cell::extra, Cell::states};
+}
+
+// In each of as many places as numbers are read at once: xor, multiplication by an odd number (Fowler, Noll, Vo 1991) and
+// a shift, so that the high bits, where the signs are, count too. Each of them can be undone: the change of one number
+// always shows, and changes of several within one place cancel out once in 2^32 times.
+static Fingerprint fingerprint(const void* from, int64_t bytes) {
+  typedef uint32_t U __attribute__((vector_size(VECTOR_BYTES), may_alias));
+  typedef uint32_t Loose __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+  constexpr int turns = 4;  // under way at once, since a multiplication takes a while
+  U found[turns] = {};
+  auto add = [&](const char* at) {
+    for (int i = 0; i < turns; i++) {
+      found[i] = (found[i] ^ *reinterpret_cast<const Loose*>(at + i * VECTOR_BYTES)) * 0x9e3779b1u;
+      found[i] ^= found[i] >> 15;
+    }
+  };
+  const char* at = static_cast<const char*>(from);
+  int64_t left = bytes;
+  for (; left >= turns * VECTOR_BYTES; at += turns * VECTOR_BYTES, left -= turns * VECTOR_BYTES) add(at);
+  char rest[turns * VECTOR_BYTES] = {};
+  std::memcpy(rest, at, size_t(left));
+  add(rest);
+  Fingerprint whole;
+  std::memcpy(whole.places.data(), found, sizeof found);
+  return whole;
 }
 
 // Multiply-adds a second, of registers alone: the limit of what any product can reach.
@@ -223,7 +267,7 @@ template <class T> constexpr Passes<T> passes() {
   return {pass<T, RnnTanh>(),      pass<T, RnnRelu>(),       pass<T, Lstm>(), pass<T, LstmPeephole>(), pass<T, LstmCoupled>(),
           pass<T, LstmLayerNorm>(), pass<T, Gru>(), pass<T, GruLayerNorm>(), pass<T, Slstm>()};
 }
-static const Engines engines = {passes<float>(), passes<double>(), peak, VECTOR_BYTES};
+static const Engines engines = {passes<float>(), passes<double>(), peak, fingerprint, VECTOR_BYTES};
 const Engines& get() { return engines; }
 
 }  // namespace storyline::STORYLINE_TARGET

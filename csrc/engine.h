@@ -1,5 +1,6 @@
 // What each target offers: for every cell, in the order of `Cells`, the two passes and the stream in both precisions.
 #pragma once
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -21,9 +22,17 @@ inline constexpr const char* cell_names[] = {"rnn_tanh",        "rnn_relu", "lst
                                              "lstm_layer_norm", "gru",      "gru_layer_norm", "slstm"};
 inline constexpr int cell_count = sizeof(cell_names) / sizeof(*cell_names);
 
+// Of numbers in memory, to tell whether they are the same as before.
+struct Fingerprint {
+  std::array<uint32_t, 64> places{};
+  bool operator==(const Fingerprint&) const = default;
+};
+
 template <class T> struct Pass {
   int (*forward)(const Problem<T>&);  // returns the number of parts, which the way back must be told
   void (*backward)(const Problem<T>&, const Gradients<T>&);
+  int64_t (*packed_numbers)(const Problem<T>&);  // for Problem::packed, which serves the forward pass
+  void (*pack)(const Problem<T>&, T* to);
   // Of these layers, each with its initial state as one row; zoneout: a rate a state, or empty; half: bfloat16 weights.
   std::unique_ptr<AnyStream> (*stream)(const std::vector<Problem<T>>&, const std::vector<double>& zoneout, bool half);
   int columns, extra, states;  // of a kept row of gates: runs of padded hidden size, single numbers; of the cell
@@ -36,6 +45,7 @@ struct Engines {
   Passes<float> of_float;
   Passes<double> of_double;
   double (*peak)(int threads);
+  Fingerprint (*fingerprint)(const void* from, int64_t bytes);
   int vector_bytes;
 };
 

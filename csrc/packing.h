@@ -20,6 +20,8 @@ template <class T, class Cell> struct Shape {
   int64_t recurrent_width() const { return recurrent_columns<Cell> * Hp; }
   int64_t units_a_head() const { return H / heads; }
   int64_t h_a_head() const { return S / heads; }
+  int64_t packed_ih() const { return packed_size<T>(input_width(), I); }
+  int64_t packed_hr() const { return packed_size<T>(S, H); }
   // With one head the recurrent product is one; with more, one a gate and head, each packed by itself.
   int64_t packed_hh() const {
     if (heads == 1) return packed_size<T>(recurrent_width(), S);
@@ -74,14 +76,15 @@ void pack_backward(const T* weight, int64_t H, int64_t Hp, int64_t N, const int*
 #pragma omp for schedule(static) nowait
   for (int64_t panel = 0; panel < panels; panel++) {
     const int some = int(std::min<int64_t>(W, N - panel * W));
-    for (int64_t k = 0; k < depth; k++) {
-      T* out = to + (panel * depth + k) * W;
-      const int64_t gate = k / Hp, unit = k % Hp;
-      const T* from = weight + (gates[gate] * H + unit) * N + panel * W;
-      if (unit < H && some == W)
-        std::memcpy(out, from, W * sizeof(T));
-      else
-        for (int64_t j = 0; j < W; j++) out[j] = unit < H && j < some ? from[j] : T(0);
+    T* out = to + panel * depth * W;
+    for (int gate = 0; gate < count; gate++) {
+      const T* from = weight + gates[gate] * H * N + panel * W;
+      for (int64_t unit = 0; unit < Hp; unit++, from += N, out += W) {
+        if (unit < H && some == W)
+          std::memcpy(out, from, W * sizeof(T));
+        else
+          for (int64_t j = 0; j < W; j++) out[j] = unit < H && j < some ? from[j] : T(0);
+      }
     }
   }
 }

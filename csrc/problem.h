@@ -37,6 +37,8 @@ template <class T> struct Problem {
   Rows<T> last[most_states];
   int heads;                                                  // weight_hh is block-diagonal, of so many blocks
   const T *weight_ih, *weight_hh, *bias_ih, *bias_hh, *weight_hr, *own[most_own];
+  bool closely;                                               // threads may share the units of small weights, too
+  const T* packed;                                            // the weights as Pass::pack has laid them out, or null
   Rows<const T> mask;                                         // of the h that weight_hh reads; null for none
   Sequence<const T> zoneout[most_states];                     // by step, not by time; null for none
   // Kept for the backward pass, a row of them a slot (see plan.h): the row of gates, the states beside h, h before

@@ -48,7 +48,7 @@ template <class T, class Cell> class Worker {
           a[r] = recurrent_input(step, r, p_.kept_masked ? p_.kept_masked + (slot + r) * wide_ : masked + r * wide_);
           c[r] = row + r * s_.width + Cell::recurrent_first * s_.Hp;
         }
-        recurrent_product<T, Cell>(s_, packed_, n, a, c);
+        recurrent_product<T, Cell>(s_, packed_, n, a, c, step);
         for (int64_t r = 0; r < n; r++) {
           const T* before[Cell::states];
           T* after[Cell::states];
@@ -133,7 +133,8 @@ template <class T, class Cell> class Worker {
           a[r] = gates + Cell::recurrent_first * s_.Hp;
           c[r] = p_.mask ? through + r * wide_ : carried(0, r);
         }
-        recurrent_product_back<T, Cell>(s_, packed_, n, a, c, p_.mask || p_.weight_hr ? Start::zero : Start::add);
+        recurrent_product_back<T, Cell>(s_, packed_, n, a, c, p_.mask || p_.weight_hr ? Start::zero : Start::add,
+                                        step);
         for (int64_t r = 0; r < n; r++) {
           if (p_.mask) unmask(carried(0, r), through + r * wide_, p_.mask.at(part_.rows[r]));
           for (int i = 0; i < Cell::states; i++)

@@ -75,10 +75,12 @@ template <class T> void zone_out(T* after, const T* before, const T* keep, int64
   }
 }
 
-// n rows: c[r] += weight_hh a[r], c at the first recurrent column.
+// n rows: c[r] += weight_hh a[r], c at the first recurrent column. step: the weights are read forwards and backwards in
+// turn, see product().
 template <class T, class Cell>
-void recurrent_product(const Shape<T, Cell>& s, const Packed<T>& packed, int64_t n, const T** a, T** c) {
-  if (s.heads == 1) return product<T>(n, s.recurrent_width(), s.S, a, packed.hh, c, Start::add);
+void recurrent_product(const Shape<T, Cell>& s, const Packed<T>& packed, int64_t n, const T** a, T** c, int64_t step = 0) {
+  const int64_t panels = panels_of<T>(s.recurrent_width());
+  if (s.heads == 1) return product<T>(n, s.recurrent_width(), s.S, a, packed.hh, c, Start::add, nullptr, 0, panels, step & 1);
   const int64_t units = s.units_a_head(), depth = s.h_a_head();
   const T* block = packed.hh;
   int64_t a_at = 0, c_at = 0;
@@ -97,8 +99,9 @@ void recurrent_product(const Shape<T, Cell>& s, const Packed<T>& packed, int64_t
 // n rows: c[r] = (or +=) a[r] weight_hh, a at the first recurrent column.
 template <class T, class Cell>
 void recurrent_product_back(const Shape<T, Cell>& s, const Packed<T>& packed, int64_t n, const T** a, T** c,
-                            Start start) {
-  if (s.heads == 1) return product<T>(n, s.S, s.recurrent_width(), a, packed.hh_back, c, start);
+                            Start start, int64_t step = 0) {
+  const int64_t panels = panels_of<T>(s.S);
+  if (s.heads == 1) return product<T>(n, s.S, s.recurrent_width(), a, packed.hh_back, c, start, nullptr, 0, panels, step & 1);
   const int64_t units = s.units_a_head(), depth = s.h_a_head();
   const T* block = packed.hh_back;
   int64_t a_at = 0, c_at = 0;

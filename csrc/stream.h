@@ -2,9 +2,12 @@
 // a time with the bits of the scan. Legend: I, H, S, Hp, width: see packing.h; r row; l layer; W how weights are kept,
 // see stream_product.h; wide room for a row of any state.
 #pragma once
+#include <omp.h>
+
 #include <vector>
 
 #include "any_stream.h"
+#include "choice.h"
 #include "step.h"
 #include "stream_product.h"
 
@@ -98,13 +101,22 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
     for (int64_t r = 0; r < batch; r++) reset(r);
   }
 
-  void step(const void* x, void* y) override {
+  void step(const void* x, void* y, bool alone) override {
+    if (alone || most_members() == 1) return step(x, y, 1);
+    choice_.time([&](bool together) { step(x, y, together ? most_members() : 1); });
+  }
+
+  void step(const void* x, void* y, int most) {
     FlushDenormals flush;
     const int64_t I = w_->layers[0].s.I, S = w_->layers[0].s.S;
     backwards_ = !backwards_;
     for (int64_t r = 0; r < batch_; r++) x_[r] = static_cast<const T*>(x) + r * I;
     for (size_t l = 0; l < w_->layers.size(); l++) {
-      step_layer(w_->layers[l], int64_t(l));
+      const int members = std::min(most, members_of(w_->layers[l]));
+      if (members == 1)
+        step_layer(w_->layers[l], int64_t(l));
+      else
+        step_together(w_->layers[l], int64_t(l), members);
       for (int64_t r = 0; r < batch_; r++) x_[r] = state(int64_t(l), 0, r);
     }
     for (int64_t r = 0; r < batch_; r++) std::copy_n(x_[r], S, static_cast<T*>(y) + r * S);
@@ -134,6 +146,51 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
  private:
   T* state(int64_t l, int i, int64_t r) const { return states_.get() + ((l * Cell::states + i) * batch_ + r) * wide_; }
   int64_t size(int i) const { return i ? w_->layers[0].s.H : w_->layers[0].s.S; }
+
+  // How many threads shall share a step of a layer, each with units of its own: as many as have enough to do each to be
+  // worth the wait for the last one, about a microsecond.
+  int members_of(const StreamLayer<T, Cell, W>& layer) const {
+    constexpr int64_t worth_a_member = 200'000;  // multiply-adds
+    const Shape<T, Cell>& s = layer.s;
+    if (batch_ * layer.work() < 2 * worth_a_member) return 1;
+    if (Cell::whole_rows || !layer.both || layer.projected || w_->zoneout || s.Hp % group_width) return 1;
+    return int(std::min({int64_t(omp_get_max_threads()), s.Hp / group_width, batch_ * layer.work() / worth_a_member}));
+  }
+  int most_members() const {
+    int most = 1;
+    for (const auto& layer : w_->layers) most = std::max(most, members_of(layer));
+    return most;
+  }
+  void step_together(const StreamLayer<T, Cell, W>& layer, int64_t l, int members) {
+    const Shape<T, Cell>& s = layer.s;
+    for (int64_t r = 0; r < batch_; r++) {
+      h_[r] = state(l, 0, r);
+      c_[r] = gates_.get() + r * s.width;
+      start_[r] = layer.bias.get();
+      // All read the h before the step while each writes units of the one after it.
+      std::copy_n(h_[r], s.S, raw_.get() + r * wide_);
+      left_[r] = raw_.get() + r * wide_;
+    }
+#pragma omp parallel num_threads(members)
+    {
+      FlushDenormals flush;
+      const int64_t groups = s.Hp / group_width, team = omp_get_num_threads(), member = omp_get_thread_num();
+      const int64_t first = groups * member / team, last = groups * (member + 1) / team;
+      for (int i = 0; i < Cell::columns; i++) {
+        const int64_t gate = groups * (backwards_ ? Cell::columns - 1 - i : i);
+        stream_product<W>(batch_, s.input_width(), s.I, x_.data(), s.S, left_.data(), layer.ih.get(), c_.data(),
+                          start_.data(), backwards_, gate + first, gate + last);
+      }
+      for (int64_t r = 0; r < batch_; r++) {
+        const T* before[Cell::states];
+        T* after[Cell::states];
+        for (int i = 0; i < Cell::states; i++) before[i] = after[i] = state(l, i, r);
+        before[0] = left_[r];
+        step_forward<T, Cell>(s, gates_.get() + r * s.width, before, after, layer.own.get(), first * group_width,
+                              last * group_width);
+      }
+    }
+  }
 
   void step_layer(const StreamLayer<T, Cell, W>& layer, int64_t l) {
     const Shape<T, Cell>& s = layer.s;
@@ -195,9 +252,11 @@ template <class T, class Cell, class W> class Stream final : public AnyStream {
   }
   T* old(int i, int64_t r) const { return old_.get() + (i * batch_ + r) * wide_; }
 
+  static constexpr int64_t group_width = 8 * lanes<T>;
   const std::shared_ptr<const Weights> w_;
   const int64_t batch_, wide_;
   bool backwards_ = true;
+  Choice choice_;
   Aligned<T> states_, gates_, raw_, old_;  // states: (layers, states, batch, wide); old: those that zoneout wants
   std::vector<const T*> x_, h_, start_;  // a row each, as the products want them
   std::vector<T*> c_;

@@ -120,7 +120,7 @@ INLINE void stream_tile(int64_t K, const T* const* a, int64_t K2, const T* const
 template <class W, int M, class T = typename W::Number>
 __attribute__((noinline)) void stream_rows(int64_t N, int64_t K, const T* const* a, int64_t K2, const T* const* a2,
                                            const typename W::Word* b, T* const* c, const T* const* start,
-                                           bool backwards) {
+                                           bool backwards, int64_t first, int64_t last) {
   // More rows take fewer columns at once: the sums must fit into the registers.
   constexpr int L = lanes<T>, widest = M == 1 ? 8 : M <= 3 ? 4 : 2, least = W::vectors_a_word;
   const int64_t vectors = vectors_of<W>(N), eights = vectors / 8;
@@ -140,8 +140,9 @@ __attribute__((noinline)) void stream_rows(int64_t N, int64_t K, const T* const*
 #undef SLICE
     }
   };
-  for (int64_t g = 0; g < eights; g++) group(8 * (backwards ? eights - 1 - g : g), 8);
-  for (int64_t v = 8 * eights; v < vectors;) {
+  const int64_t end = std::min(last, eights);
+  for (int64_t g = first; g < end; g++) group(8 * (backwards ? end - 1 - (g - first) : g), 8);
+  for (int64_t v = 8 * eights; last > eights && v < vectors;) {
     const int S = group_of(vectors - v);
     group(v, S);
     v += S;
@@ -150,15 +151,17 @@ __attribute__((noinline)) void stream_rows(int64_t N, int64_t K, const T* const*
 
 // c[m][0..N) = start[m] + a[m] b + a2[m] b2, b2 below b; start may be c. K2 0: without the second part. backwards: from
 // the last columns to the first; weights that are too many for a cache are read in turns, so that the end of one step,
-// which the cache still holds, is the beginning of the next.
+// which the cache still holds, is the beginning of the next. Groups [first, last) of 8 vectors only; what is left behind
+// the last whole one counts as one more.
 template <class W, class T = typename W::Number>
 void stream_product(int64_t M, int64_t N, int64_t K, const T* const* a, int64_t K2, const T* const* a2,
-                    const typename W::Word* b, T* const* c, const T* const* start, bool backwards) {
+                    const typename W::Word* b, T* const* c, const T* const* start, bool backwards, int64_t first = 0,
+                    int64_t last = INT64_MAX) {
   constexpr int64_t most = 6;
   for (int64_t m = 0; m < M; m += most) {
     switch (std::min(most, M - m)) {
 #define CASE(n) \
-  case n: stream_rows<W, n>(N, K, a + m, K2, a2 + m, b, c + m, start + m, backwards); break;
+  case n: stream_rows<W, n>(N, K, a + m, K2, a2 + m, b, c + m, start + m, backwards, first, last); break;
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #undef CASE
     }

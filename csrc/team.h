@@ -32,12 +32,15 @@ class Barrier {
   alignas(64) std::atomic<int> round_{0};
 };
 
-// Where splitting the units pays: fewer rows than threads, and weights that one core's cache does not hold.
+// Where splitting the units pays: fewer rows than threads, and weights that one core's cache does not hold; the second
+// cache, or, where the threads are known to wait for each other for less than they save, the first.
+inline constexpr int64_t together_bytes = 256 << 10, closely_bytes = 32 << 10;
 template <class T, class Cell> bool splits_units(const Problem<T>& p) {
   const Shape<T, Cell> s(p);
+  const int64_t least_bytes = p.closely ? closely_bytes : together_bytes;
   return !Cell::whole_rows && Cell::own == 0 && p.batch < p.threads && p.heads == 1 && !p.weight_hr && !p.mask && !p.zoneout[0] &&
          !p.zoneout[1] && s.Hp % panel_width<T> == 0 && s.Hp / panel_width<T> >= p.threads &&
-         s.packed_hh() * int64_t(sizeof(T)) > int64_t(256) * 1024;
+         s.packed_hh() * int64_t(sizeof(T)) > least_bytes;
 }
 
 template <class T, class Cell> class TeamWorker : public Worker<T, Cell> {
@@ -79,7 +82,7 @@ template <class T, class Cell> class TeamWorker : public Worker<T, Cell> {
         }
         for (int gate = 0; gate < recurrent_columns<Cell>; gate++)
           product<T>(n, s_.recurrent_width(), s_.S, a.data(), packed_.hh, c.data(), Start::add, nullptr,
-                     split.first + gate * split.panels, split.last + gate * split.panels);
+                     split.first + gate * split.panels, split.last + gate * split.panels, step & 1);
         for (int64_t r = 0; r < n; r++) {
           const T* before[Cell::states];
           T* after[Cell::states];
@@ -131,7 +134,7 @@ template <class T, class Cell> class TeamWorker : public Worker<T, Cell> {
         }
         barrier.wait();  // the product reads the gradients of all gates
         product<T>(n, s_.S, s_.recurrent_width(), a.data(), packed_.hh_back, c.data(), Start::add, nullptr, split.first,
-                   split.last);
+                   split.last, step & 1);
         for (int64_t r = 0; r < n; r++) {
           if (!reader_.cut(step, part_.lengths[r], part_.rows[r])) continue;
           for (int i = 0; i < Cell::states; i++) {

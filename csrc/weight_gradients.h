@@ -70,9 +70,12 @@ void sum_over_slots(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slo
   const int64_t panels = first.panels() + second.panels(), padded = panels * W, tiled = round_up(columns, rows_a_tile);
   T* a = scratch.take<T>(slots_a_sum * tiled);
   T* b = scratch.take<T>(slots_a_sum * padded);
-  T* lost = scratch.take<T>(tiled * padded);
-  std::fill(c, c + tiled * padded, T(0));
-  std::fill(lost, lost + tiled * padded, T(0));
+  const bool only = slots <= slots_a_sum;  // one sum is all
+  T* lost = scratch.take<T>(only ? 0 : tiled * padded);
+  if (!only) {
+    std::fill(c, c + tiled * padded, T(0));
+    std::fill(lost, lost + tiled * padded, T(0));
+  }
   std::fill(sums, sums + columns, T(0));
   T some_sums[columns_a_share], lost_sums[columns_a_share] = {};
   Cursor<T, Cell> cursor(workers);
@@ -95,7 +98,7 @@ void sum_over_slots(const std::vector<TeamWorker<T, Cell>>& workers, int64_t slo
       for (int64_t panel = 0; panel < panels; panel++)
         outer_rows<T, rows_a_tile>(K, a + tile * K * rows_a_tile, b + panel * K * W,
                                    c + tile * rows_a_tile * padded + panel * W,
-                                   lost + tile * rows_a_tile * padded + panel * W, padded);
+                                   lost + (only ? 0 : tile * rows_a_tile * padded + panel * W), padded, only);
   }
 }
 

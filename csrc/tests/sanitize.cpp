@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "../choice.h"
 #include "../engine.h"
 #include "../packed.h"
 
@@ -203,6 +204,7 @@ template <class T> Problem<T> problem(const Sizes& s, const Spec& spec, Given<T>
   Problem<T> p{};
   p.time = s.time, p.batch = s.batch, p.input_size = s.input, p.hidden_size = s.hidden, p.output_size = s.h;
   p.reverse = s.reverse, p.threads = threads, p.parts = int(std::min<int64_t>(threads, s.batch)), p.heads = spec.heads;
+  p.closely = true;
   p.lengths = s.ragged ? given.lengths.data() : nullptr;
   if (s.cut) p.resets = {given.resets.data(), s.batch, 1};
   p.input = given.input, p.output = to.output;
@@ -248,10 +250,36 @@ template <class T> void one(const Engines& engines, const Pass<T>& pass, const S
     pass.backward(p, gradients(s, given, kept));
     kept.hold_finite(s, told);
     HOLD(same(free.output, kept.output));
+    Written<T> again(s, given, pass, lanes);
+    Problem<T> q = problem(s, spec, given, again, threads);
+    std::vector<T> packed = unwritten<T>(pass.packed_numbers(q));
+    pass.pack(q, packed.data());
+    q.packed = packed.data();
+    pass.forward(q);
+    HOLD(same(free.output, again.output));
     of_threads.push_back(std::move(kept));
   }
   HOLD(same(of_threads[0].output, of_threads[1].output));
   if (s.wants_input) HOLD(same(of_threads[0].of_input, of_threads[1].of_input));
+}
+
+// Together for as long as that is the faster way, alone after a stall, and then together again.
+void choice() {
+  const std::string told = "choice";
+  Choice choice;
+  auto steps = [&](int count, double seconds, bool together) {
+    for (int i = 0; i < count; i++) {
+      HOLD(choice.together() == together);
+      choice.took(seconds);
+    }
+  };
+  steps(4, 1, false);
+  steps(1000, 0.6, true);
+  steps(1, 100, true);
+  steps(64, 1, false);
+  steps(8, 1.1, true);
+  steps(128, 1, false);
+  steps(1000, 0.6, true);
 }
 
 }  // namespace
@@ -297,6 +325,7 @@ int main(int count, char** arguments) {
 #else
   const bool neon = true;
 #endif
+  choice();
 #define TARGET(name) target(#name, name::get(), name::packers(), name, shapes);
   STORYLINE_TARGETS(TARGET)
 #undef TARGET

@@ -71,6 +71,26 @@ def test_a_step_has_the_bits_of_the_scan(kind: str, dtype: torch.dtype) -> None:
 
 
 @needs_kernels
+@pytest.mark.parametrize("build", [LSTM, RNN, lambda *sizes: LSTM(*sizes, coupled_gates=True)])
+@pytest.mark.parametrize("weights", [None, torch.bfloat16])
+def test_a_large_step_has_the_same_bits_on_several_threads(
+    build: Callable[..., Recurrent], weights: torch.dtype | None
+) -> None:
+    layer, x = build(256, 256, 2), torch.randn(8, 8, 256)  # the first four are stepped alone, for comparison
+    before = torch.get_num_threads()
+    try:
+        outputs = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            stream = layer.stream(8, weights=weights)
+            outputs.append(torch.stack([stream.step(each) for each in x]))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(outputs[0], outputs[1])
+    assert torch.equal(outputs[0], outputs[2])
+
+
+@needs_kernels
 @pytest.mark.parametrize("kind", LAYERS)
 def test_the_plain_twin_computes_the_same(kind: str) -> None:
     layer, input = built(kind), torch.randn(6, 2, LAYERS[kind]().input_size)

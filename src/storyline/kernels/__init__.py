@@ -1,7 +1,7 @@
 """The scan of `storyline.cells`, made fast: which backend serves a call, and the backends."""
 
 from storyline.kernels.additive_attention import attend, prepared_source
-from storyline.kernels.backend import BACKENDS, choose_backend, recurrence
+from storyline.kernels.backend import BACKENDS, choose_backend, native_backend, recurrence
 from storyline.kernels.checkpointed import checkpointed
 from storyline.kernels.cpu import why_not_cpu
 from storyline.kernels.fused import fused, fused_stack
@@ -10,6 +10,7 @@ from storyline.kernels.packed_step import PackedStep
 from storyline.kernels.projection import Projection, why_no_projection
 from storyline.kernels.ragged import Ragged, reverse_resets
 from storyline.kernels.reference import reference
+from storyline.kernels.short_scan import ShortScan, is_plain, reads_tensors
 from storyline.kernels.transforms import values_of
 from storyline.kernels.weights import Recurrence, Weights
 
@@ -19,14 +20,18 @@ __all__ = [
     "Projection",
     "Ragged",
     "Recurrence",
+    "ShortScan",
     "Weights",
     "attend",
     "checkpointed",
     "choose_backend",
     "fused",
     "fused_stack",
+    "is_plain",
+    "native_backend",
     "native_stream",
     "prepared_source",
+    "reads_tensors",
     "recurrence",
     "reference",
     "reverse_resets",

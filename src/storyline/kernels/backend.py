@@ -72,11 +72,20 @@ def choose_backend(
         return _on_gpu(cell, obstacle, plain=not ragged and not resets)
     if (to_cpu := obstacle("cpu")) is None:
         # Which target it is is known when a graph runs, and not when it is traced.
-        how = "as an operator" if transform() == "graph" else native.target()
-        return "cpu", f"the native kernels ({how}) serve {cell.name}"
+        if transform() == "graph":
+            return "cpu", f"the native kernels (as an operator) serve {cell.name}"
+        return native_backend(cell, requested)
     if (to_torch := obstacle("torch")) is None:
         return "torch", f"torch has a fused operator for {cell.name}, and {to_cpu}"
     return "reference", f"{to_torch}, and {to_cpu}"
+
+
+def native_backend(cell: Cell, requested: str) -> tuple[str, str]:
+    """What `choose_backend` returns of an eager call that the native kernels serve."""
+    return (
+        "cpu",
+        f"the native kernels ({native.target()}) serve {cell.name}" if requested == "auto" else "asked for",
+    )
 
 
 def _on_gpu(cell: Cell, obstacle: Callable[[str], str | None], *, plain: bool) -> tuple[str, str]:

@@ -210,7 +210,13 @@ class Call:
 
 def threads_for(work: int) -> int:
     """How many threads shall share so many multiply-adds."""
-    return 1 if _forked or work < _WORTH_A_THREAD else torch.get_num_threads()
+    threads, worth = threads_and_worth()
+    return 1 if work < worth else threads
+
+
+def threads_and_worth() -> tuple[int, int]:
+    """How many threads there may be, and the multiply-adds from which on there shall be more than one."""
+    return 1 if _forked else torch.get_num_threads(), _WORTH_A_THREAD
 
 
 def _function(which: str, like: Tensor) -> Any:

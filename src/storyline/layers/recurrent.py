@@ -34,6 +34,7 @@ from storyline.layers.parameters import (
     suffixes,
     weights_of,
 )
+from storyline.layers.plain_call import forget_plain_call, plain_call
 from storyline.layers.stream import Stream, stream_of
 from storyline.layers.trace import collect_trace
 
@@ -165,6 +166,10 @@ class Recurrent(nn.RNNBase, ABC):
         row, shaped as hx; with return_trace the `Trace` third.
         Raises ValueError where an argument does not fit, TypeError for a PackedSequence.
         """
+        if lengths is None and resets is None and not return_trace:
+            done = plain_call(self, input, hx)
+            if done is not None:
+                return done
         check_input(input, self.input_size, self.weight_ih_l0, self.batch_first)
         batched, batch_first = input.dim() == 3, self.batch_first and input.dim() == 3
         time_first = input.transpose(0, 1) if batch_first else input if batched else input.unsqueeze(1)
@@ -254,6 +259,9 @@ class Recurrent(nn.RNNBase, ABC):
         """The state before the first step: zeros, or what was learned; shaped as `hx` of `forward`."""
         state = self._fresh(batch_size)
         return state if len(state) > 1 else state[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return forget_plain_call(super().__getstate__())  # type: ignore[no-untyped-call]
 
     def extra_repr(self) -> str:
         """The arguments that differ from their defaults, as torch.nn prints them."""
