@@ -139,9 +139,9 @@ def settings(tiny: bool) -> dict[str, Any]:
 DIALOGUES: dict[str, Any] = {
     "hidden_size": 384,
     "max_vocabulary": 6000,
-    "dropout": 0.2,
+    "dropout": 0.25,
     "batch_tokens": 1000,
-    "epochs": 8,
+    "epochs": 20,
     "learning_rate": 5e-3,
     "warmup": 0.02,
 }
