@@ -60,6 +60,8 @@ $(VENV)/bin/python:
 	  || { echo "Storyline needs Python 3.11 or later; this is $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# With triton too (a gigabyte) its interpreter runs the tests of the GPU kernels.
+EXTRAS ?= test,check
 NATIVE := CMakeLists.txt $(wildcard csrc/*.h csrc/*.cpp csrc/cells/*.h)
 
 $(VENV)/.storyline: $(VENV)/bin/python pyproject.toml constraints.txt $(NATIVE)
@@ -68,14 +70,10 @@ $(VENV)/.storyline: $(VENV)/bin/python pyproject.toml constraints.txt $(NATIVE)
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/bin/python pyproject.toml constraints.txt $(NATIVE)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@$(BIN)/python -c 'from storyline.kernels import native; print(native.missing or f"native kernels: {native.target()}")'
 	@touch $@ $(VENV)/.storyline
 
 $(VENV)/.bench: $(VENV)/.developer
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@touch $@
-
-$(VENV)/.triton: $(VENV)/.developer   ## Triton's interpreter, for the tests of the GPU kernels (a gigabyte)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[triton]'
 	@touch $@
