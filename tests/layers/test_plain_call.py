@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -188,6 +190,38 @@ def test_copies_and_conversions_of_a_layer_that_was_called() -> None:
     assert_as_generally(layer, input.double())
     with pytest.raises(ValueError, match=r"input is torch\.float32 and the layer is torch\.float64"):
         layer(input)
+
+
+def test_threads_that_share_a_converted_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each finds that what C++ has made is of the old dtype, and drops it, when the others have already."""
+    layer = LSTM(INPUT, HIDDEN)
+    layer(torch.randn(TIME, BATCH, INPUT))
+    input = torch.randn(TIME, BATCH, INPUT, dtype=torch.float64)
+    layer.double()
+    scan, together = layer.__dict__["_short_scan"], threading.Barrier(4, timeout=30)
+    compute = ShortScan.__call__
+
+    def all_at_once(self: ShortScan, *given: Any) -> Any:
+        done = compute(self, *given)
+        if self is scan:
+            together.wait()
+        return done
+
+    monkeypatch.setattr(ShortScan, "__call__", all_at_once)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: layer(input)[0], range(4)))
+    assert all(torch.equal(each, generally(layer, input)[0]) for each in found)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_state_comes_as_the_general_way_wants_it(grad: bool) -> None:
+    gru, lstm = GRU(INPUT, HIDDEN), LSTM(INPUT, HIDDEN)
+    input, h = torch.randn(TIME, BATCH, INPUT), torch.zeros(1, BATCH, HIDDEN)
+    with torch.set_grad_enabled(grad):
+        for layer, state in ((gru, (h,)), (lstm, (h,)), (lstm, h)):
+            layer(input)
+            with pytest.raises(ValueError, match="the initial state"):
+                layer(input, state)
 
 
 @pytest.mark.parametrize(
