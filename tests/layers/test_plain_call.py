@@ -166,6 +166,42 @@ def test_gradients_of_every_layout_and_of_gradients() -> None:
     assert torch.equal(first, torch.autograd.grad(output.sum(), input)[0])
 
 
+class Named(Tensor):
+    """A subclass with the numbers of any tensor."""
+
+
+def test_gradients_and_saved_tensors_of_a_subclass() -> None:
+    layer, input = LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT, requires_grad=True)
+    wanted = everything(layer, layer, input)[3:]
+    tensors = [input, *layer.parameters()]
+    output, (h, c) = layer(input)
+    results = [output, h, c]
+    along = [torch.linspace(-1, 1, each.numel()).view_as(each).as_subclass(Named) for each in results]
+    for _ in range(2):
+        found = torch.autograd.grad(results, tensors, along, retain_graph=True)
+        assert all(torch.equal(got, each) for got, each in zip(found, wanted, strict=True))
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: each.as_subclass(Named), lambda each: each):
+        output, (h, c) = layer(input)
+    for _ in range(2):
+        found = torch.autograd.grad(
+            [output, h, c], tensors, [each.as_subclass(Tensor) for each in along], retain_graph=True
+        )
+        assert all(torch.equal(got, each) for got, each in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("call", [lambda layer, input: layer(input), generally], ids=["plain", "general"])
+def test_batched_gradients_are_refused(call: Callable[..., tuple[Tensor, Any]]) -> None:
+    layer, input = LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT, requires_grad=True)
+    output = call(layer, input)[0]
+    along = torch.randn(2, *output.shape)
+    with pytest.raises(ValueError, match="a tensor is batched"):
+        torch.autograd.grad(output, input, along, is_grads_batched=True, retain_graph=True)
+    with pytest.raises(ValueError, match="a tensor is batched"):
+        torch.vmap(lambda each: torch.autograd.grad(output, input, each, retain_graph=True)[0])(along)
+    with pytest.raises(ValueError, match="a tensor is batched"):
+        torch.autograd.functional.jacobian(lambda x: call(layer, x)[0], input.detach(), vectorize=True)
+
+
 def test_results_may_be_written_to_and_weights_may_not() -> None:
     layer, input = LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT, requires_grad=True)
     wanted = torch.autograd.grad(layer(input)[0].sum(), input)[0]
