@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from storyline.kernels import ShortScan, native, native_call, reads_tensors
 from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent
@@ -200,6 +203,53 @@ def test_batched_gradients_are_refused(call: Callable[..., tuple[Tensor, Any]]) 
         torch.vmap(lambda each: torch.autograd.grad(output, input, each, retain_graph=True)[0])(along)
     with pytest.raises(ValueError, match="a tensor is batched"):
         torch.autograd.functional.jacobian(lambda x: call(layer, x)[0], input.detach(), vectorize=True)
+
+
+def traced(tool: str, call: Callable[[Tensor], Tensor], example: Tensor) -> Any:
+    if tool == "make_fx":
+        return make_fx(call)(example)
+    return torch.jit.trace(call, example, check_trace=False)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("tool", ["make_fx", "jit"])
+@pytest.mark.parametrize("kind", ["lstm", "slstm"])
+def test_a_traced_layer_is_no_constant(kind: str, tool: str) -> None:
+    layer = LAYERS[kind](INPUT, HIDDEN).requires_grad_(False)
+    first, other = torch.randn(2, TIME, BATCH, INPUT)
+    graph = traced(tool, lambda input: layer(input)[0], first)
+    assert layer.last_backend is not None
+    assert ("make_fx" if tool == "make_fx" else "torch.jit.trace") in layer.last_backend[1]
+    torch.testing.assert_close(graph(other), layer(other)[0])
+
+
+class Watching(TorchDispatchMode):
+    """Sees every operator, and changes nothing."""
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("call", [lambda layer, input: layer(input), generally], ids=["plain", "general"])
+def test_a_way_back_that_a_mode_would_not_see_is_refused(call: Callable[..., tuple[Tensor, Any]]) -> None:
+    layer, input = LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT, requires_grad=True)
+    output, along = call(layer, input)[0], torch.ones(TIME, BATCH, HIDDEN)
+    with Watching(), pytest.raises(ValueError, match="a TorchDispatchMode"):
+        torch.autograd.grad(output, input, along, retain_graph=True)
+    assert torch.autograd.grad(output, input, along)[0].any()
+
+
+def test_fake_tensors_are_refused_or_served_by_operators() -> None:
+    layer, input = LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = mode.from_tensor(input)
+        assert isinstance(layer(fake)[0], FakeTensor)
+        of_fakes = LSTM(INPUT, HIDDEN)
+    for each, given in ((layer, fake), (of_fakes, input)):
+        with pytest.raises(ValueError, match="a tensor is a FakeTensor"):
+            each(given)
+    with pytest.raises(ValueError, match="a tensor is a FakeTensor"):
+        of_fakes.stream()
 
 
 def test_results_may_be_written_to_and_weights_may_not() -> None:

@@ -78,8 +78,8 @@ def check_memory(tensors: Iterable[Tensor | None]) -> None:
             continue
         if type(each).__torch_dispatch__ is not Tensor.__torch_dispatch__:
             raise ValueError(
-                f"a tensor is a {type(each).__name__}, which may hold no numbers, and the native kernels read them from "
-                "memory; take backend='reference'"
+                f"a tensor is a {type(each).__name__}, which may hold no numbers, and the native kernels read them "
+                "from memory; take backend='reference'"
             )
         if _functorch.is_functorch_wrapped_tensor(each) or _functorch.is_legacy_batchedtensor(each):
             raise ValueError(

@@ -13,6 +13,7 @@ from torch import Tensor
 from storyline.cells import CELLS, Noise
 from storyline.kernels import native, pool
 from storyline.kernels.arguments import check_lengths, check_memory
+from storyline.kernels.transforms import refuse_unseen
 
 # Below this many multiply-adds a second thread costs more to wake than it saves.
 _WORTH_A_THREAD = 200_000
@@ -98,6 +99,7 @@ class Call:
 
     def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Output, last states, and what the backward pass needs, if it is to be kept."""
+        refuse_unseen()
         check_memory(self._given())
         if self.lengths is not None:
             check_lengths(self.lengths, self.time)
@@ -123,6 +125,7 @@ class Call:
         wants_input: bool,
     ) -> list[Tensor | None]:
         """The gradients of all tensors, in their order; what was kept is used up."""
+        refuse_unseen()
         check_memory((output_gradient, *last_gradients, *self._given(), output, *kept))
         given = None if output_gradient is None else _dense_last(output_gradient)
         of_last = [None if each is None else _dense_last(each) for each in last_gradients]

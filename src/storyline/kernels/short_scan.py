@@ -21,6 +21,7 @@ from storyline.kernels import native, pool
 from storyline.kernels.arguments import check_call, check_memory
 from storyline.kernels.native_call import Arguments, Call, threads_and_worth
 from storyline.kernels.second_derivative import differentiable_backward
+from storyline.kernels.transforms import refuse_unseen
 from storyline.kernels.weights import Weights
 
 _CELLS = native.cells()
@@ -38,9 +39,11 @@ reads_tensors = _learn()
 
 
 def is_plain() -> bool:
-    """Whether torch runs as it does without compilers, transforms, forward mode and autocast."""
+    """Whether torch runs without compilers, tracers, dispatch modes, transforms, forward mode and autocast."""
     return (
-        not torch.compiler.is_compiling()
+        not torch.compiler.is_compiling()  # first: nothing of the rest can be compiled
+        and not torch._C._is_tracing()
+        and not torch._C._len_torch_dispatch_stack()
         and not _functorch.get_interpreter_stack()
         and forward_ad._current_level < 0
         and not torch.is_autocast_enabled("cpu")
@@ -105,6 +108,7 @@ class _Scan(torch.autograd.Function):
         scan, (input, *weights, kept) = ctx.scan, ctx.saved_tensors
         if torch.is_grad_enabled():
             return None, None, *_differentiable(scan.cell, [input, *weights], gradients)
+        refuse_unseen()
         if ctx.used:  # a second pass over a retained graph: the first has used up what was kept
             *_, kept = scan.native.forward(input, tuple(weights), None, True, *threads_and_worth()) or (None,)
         ctx.used = True
@@ -116,7 +120,12 @@ class _Scan(torch.autograd.Function):
 
 
 def _backward(
-    run: Any, input: Tensor, weights: tuple[Tensor, ...], kept: Tensor | None, gradients: Any, wants_input: bool
+    run: Any,
+    input: Tensor,
+    weights: tuple[Tensor, ...],
+    kept: Tensor | None,
+    gradients: Any,
+    wants_input: bool,
 ) -> Any:
     found = run(input, weights, kept, gradients, wants_input, *threads_and_worth())
     if found is None:  # gradients that are expanded, say
@@ -136,7 +145,9 @@ def _generally(
     arguments, every = _described(cell, tensors)
     input, (state, _, weights, _) = arguments.split(every)
     # A hook on what is saved may have made anything of it.
-    check_call(cell, Weights(*weights), input, tuple(state), (), None, None)
+    weight_ih, weight_hh, *biases = weights
+    bias_ih, bias_hh = biases or (None, None)
+    check_call(cell, Weights(weight_ih, weight_hh, bias_ih, bias_hh), input, tuple(state), (), None, None)
     call = Call(arguments, every)
     output, _, kept = call.forward(keep=True)
     of_output, of_last = _rows(gradients)
