@@ -16,8 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from storyline.kernels import ShortScan, native, native_call, reads_tensors
-from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent
+from storyline.kernels import ShortScan, native, native_call, reads_tensors, short_scan
+from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent, plain_call
 
 pytestmark = [
     pytest.mark.skipif(native.missing is not None, reason=str(native.missing)),
@@ -94,6 +94,13 @@ def test_plain_calls_are_not_served_generally(time: int, monkeypatch: pytest.Mon
     wanted = generally(layer, input)[0]
     monkeypatch.setattr(Recurrent, "_layer_by_layer", None)
     assert torch.equal(layer(input)[0], wanted)
+
+
+def test_a_torch_without_the_table_is_served_generally(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Tensor, "__dlpack_c_exchange_api__")
+    assert not short_scan._learn()
+    monkeypatch.setattr(plain_call, "reads_tensors", False)
+    assert_as_generally(LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT), plainly=False)
 
 
 def test_tensors_that_lie_otherwise_in_memory() -> None:
