@@ -1,5 +1,6 @@
-// Python's door: addresses and strides come in as integers, checked by src/storyline/kernels/native_call.py, and the engine of
-// the widest target that this machine runs is picked. Built without torch and without an OpenMP runtime of its own:
+// Python's door. Addresses and strides come in as integers, checked by src/storyline/kernels/arguments.py; plain calls and
+// the steps of a stream bring their tensors, which tensors.h checks (docs/decisions/0014). The engine of the widest target
+// that this machine runs is picked. Built without torch and without an OpenMP runtime of its own:
 // the symbols of OpenMP are those that torch has loaded, so that both share one pool of threads.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>

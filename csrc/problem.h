@@ -1,6 +1,6 @@
-// What Python hands over: one layer in one direction, as addresses and strides. All checks were made there
-// (src/storyline/kernels/arguments.py and native_call.py). Legend: T time, B batch, I input size, H hidden size, S size of h (H, or the
-// projection's); strides count numbers, not bytes.
+// One layer in one direction, as addresses and strides. All checks were made before: in Python
+// (src/storyline/kernels/arguments.py and native_call.py), or of a plain call by ShortScan::describe (short_scan.h).
+// Legend: T time, B batch, I input size, H hidden size, S size of h (H, or the projection's); strides count numbers, not bytes.
 #pragma once
 #include <cstdint>
 

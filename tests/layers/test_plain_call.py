@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from storyline.kernels import ShortScan, native, native_call, reads_tensors
-from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent
+from storyline.kernels import ShortScan, native, native_call, reads_tensors, short_scan
+from storyline.layers import GRU, LSTM, RNN, SLSTM, Recurrent, plain_call
 
 pytestmark = [
     pytest.mark.skipif(native.missing is not None, reason=str(native.missing)),
@@ -91,6 +96,13 @@ def test_plain_calls_are_not_served_generally(time: int, monkeypatch: pytest.Mon
     assert torch.equal(layer(input)[0], wanted)
 
 
+def test_a_torch_without_the_table_is_served_generally(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Tensor, "__dlpack_c_exchange_api__")
+    assert not short_scan._learn()
+    monkeypatch.setattr(plain_call, "reads_tensors", False)
+    assert_as_generally(LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT), plainly=False)
+
+
 def test_tensors_that_lie_otherwise_in_memory() -> None:
     layer = LSTM(INPUT, HIDDEN)
     wide = torch.randn(TIME, 2 * BATCH, 2 * INPUT)
@@ -164,6 +176,89 @@ def test_gradients_of_every_layout_and_of_gradients() -> None:
     assert torch.equal(first, torch.autograd.grad(output.sum(), input)[0])
 
 
+class Named(Tensor):
+    """A subclass with the numbers of any tensor."""
+
+
+def test_gradients_and_saved_tensors_of_a_subclass() -> None:
+    layer, input = LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT, requires_grad=True)
+    wanted = everything(layer, layer, input)[3:]
+    tensors = [input, *layer.parameters()]
+    output, (h, c) = layer(input)
+    results = [output, h, c]
+    along = [torch.linspace(-1, 1, each.numel()).view_as(each).as_subclass(Named) for each in results]
+    for _ in range(2):
+        found = torch.autograd.grad(results, tensors, along, retain_graph=True)
+        assert all(torch.equal(got, each) for got, each in zip(found, wanted, strict=True))
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: each.as_subclass(Named), lambda each: each):
+        output, (h, c) = layer(input)
+    for _ in range(2):
+        found = torch.autograd.grad(
+            [output, h, c], tensors, [each.as_subclass(Tensor) for each in along], retain_graph=True
+        )
+        assert all(torch.equal(got, each) for got, each in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("call", [lambda layer, input: layer(input), generally], ids=["plain", "general"])
+def test_batched_gradients_are_refused(call: Callable[..., tuple[Tensor, Any]]) -> None:
+    layer, input = LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT, requires_grad=True)
+    output = call(layer, input)[0]
+    along = torch.randn(2, *output.shape)
+    with pytest.raises(ValueError, match="a tensor is batched"):
+        torch.autograd.grad(output, input, along, is_grads_batched=True, retain_graph=True)
+    with pytest.raises(ValueError, match="a tensor is batched"):
+        torch.vmap(lambda each: torch.autograd.grad(output, input, each, retain_graph=True)[0])(along)
+    with pytest.raises(ValueError, match="a tensor is batched"):
+        torch.autograd.functional.jacobian(lambda x: call(layer, x)[0], input.detach(), vectorize=True)
+
+
+def traced(tool: str, call: Callable[[Tensor], Tensor], example: Tensor) -> Any:
+    if tool == "make_fx":
+        return make_fx(call)(example)
+    return torch.jit.trace(call, example, check_trace=False)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("tool", ["make_fx", "jit"])
+@pytest.mark.parametrize("kind", ["lstm", "slstm"])
+def test_a_traced_layer_is_no_constant(kind: str, tool: str) -> None:
+    layer = LAYERS[kind](INPUT, HIDDEN).requires_grad_(False)
+    first, other = torch.randn(2, TIME, BATCH, INPUT)
+    graph = traced(tool, lambda input: layer(input)[0], first)
+    assert layer.last_backend is not None
+    assert ("make_fx" if tool == "make_fx" else "torch.jit.trace") in layer.last_backend[1]
+    torch.testing.assert_close(graph(other), layer(other)[0])
+
+
+class Watching(TorchDispatchMode):
+    """Sees every operator, and changes nothing."""
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("call", [lambda layer, input: layer(input), generally], ids=["plain", "general"])
+def test_a_way_back_that_a_mode_would_not_see_is_refused(call: Callable[..., tuple[Tensor, Any]]) -> None:
+    layer, input = LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT, requires_grad=True)
+    output, along = call(layer, input)[0], torch.ones(TIME, BATCH, HIDDEN)
+    with Watching(), pytest.raises(ValueError, match="a TorchDispatchMode"):
+        torch.autograd.grad(output, input, along, retain_graph=True)
+    assert torch.autograd.grad(output, input, along)[0].any()
+
+
+def test_fake_tensors_are_refused_or_served_by_operators() -> None:
+    layer, input = LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = mode.from_tensor(input)
+        assert isinstance(layer(fake)[0], FakeTensor)
+        of_fakes = LSTM(INPUT, HIDDEN)
+    for each, given in ((layer, fake), (of_fakes, input)):
+        with pytest.raises(ValueError, match="a tensor is a FakeTensor"):
+            each(given)
+    with pytest.raises(ValueError, match="a tensor is a FakeTensor"):
+        of_fakes.stream()
+
+
 def test_results_may_be_written_to_and_weights_may_not() -> None:
     layer, input = LSTM(INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT, requires_grad=True)
     wanted = torch.autograd.grad(layer(input)[0].sum(), input)[0]
@@ -188,6 +283,38 @@ def test_copies_and_conversions_of_a_layer_that_was_called() -> None:
     assert_as_generally(layer, input.double())
     with pytest.raises(ValueError, match=r"input is torch\.float32 and the layer is torch\.float64"):
         layer(input)
+
+
+def test_threads_that_share_a_converted_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each finds that what C++ has made is of the old dtype, and drops it, when the others have already."""
+    layer = LSTM(INPUT, HIDDEN)
+    layer(torch.randn(TIME, BATCH, INPUT))
+    input = torch.randn(TIME, BATCH, INPUT, dtype=torch.float64)
+    layer.double()
+    scan, together = layer.__dict__["_short_scan"], threading.Barrier(4, timeout=30)
+    compute = ShortScan.__call__
+
+    def all_at_once(self: ShortScan, *given: Any) -> Any:
+        done = compute(self, *given)
+        if self is scan:
+            together.wait()
+        return done
+
+    monkeypatch.setattr(ShortScan, "__call__", all_at_once)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: layer(input)[0], range(4)))
+    assert all(torch.equal(each, generally(layer, input)[0]) for each in found)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_state_comes_as_the_general_way_wants_it(grad: bool) -> None:
+    gru, lstm = GRU(INPUT, HIDDEN), LSTM(INPUT, HIDDEN)
+    input, h = torch.randn(TIME, BATCH, INPUT), torch.zeros(1, BATCH, HIDDEN)
+    with torch.set_grad_enabled(grad):
+        for layer, state in ((gru, (h,)), (lstm, (h,)), (lstm, h)):
+            layer(input)
+            with pytest.raises(ValueError, match="the initial state"):
+                layer(input, state)
 
 
 @pytest.mark.parametrize(

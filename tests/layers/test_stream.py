@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from storyline.cells import CELLS, Cell
 from storyline.kernels import native
@@ -296,6 +298,32 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(backend: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, stream.state, strict=True))
     with torch.no_grad():
         stream.step(torch.zeros(2, 7, requires_grad=True))
+
+
+@needs_kernels
+def test_what_torch_would_not_see_is_refused() -> None:
+    layer = LSTM(5, 8)
+    stream, input = layer.stream(), torch.randn(5)
+    state = stream.state
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = mode.from_tensor(input)
+        for call in (
+            lambda: stream.step(fake),
+            lambda: stream.step(input),
+            lambda: stream.state,
+            stream.fork,
+        ):
+            with pytest.raises(ValueError, match="FakeTensorMode"):
+                call()
+        assert layer.stream().backend[0] == "reference"
+        states = tuple(mode.from_tensor(each) for each in state)
+    with pytest.raises(ValueError, match="a tensor is a FakeTensor"):
+        stream.step(fake)
+    with pytest.raises(ValueError, match="a tensor is a FakeTensor"):
+        stream.state = states
+    with pytest.raises(ValueError, match="make_fx"):
+        make_fx(lambda x: stream.step(x))(input)
+    assert all(torch.equal(each, before) for each, before in zip(stream.state, state, strict=True))
 
 
 def test_what_cannot_be_streamed_is_refused() -> None:

@@ -1,6 +1,7 @@
 """The scan of `storyline.cells`, made fast: which backend serves a call, and the backends."""
 
 from storyline.kernels.additive_attention import attend, prepared_source
+from storyline.kernels.arguments import check_memory
 from storyline.kernels.backend import BACKENDS, choose_backend, native_backend, recurrence
 from storyline.kernels.checkpointed import checkpointed
 from storyline.kernels.cpu import why_not_cpu
@@ -11,7 +12,7 @@ from storyline.kernels.projection import Projection, why_no_projection
 from storyline.kernels.ragged import Ragged, reverse_resets
 from storyline.kernels.reference import reference
 from storyline.kernels.short_scan import ShortScan, is_plain, reads_tensors
-from storyline.kernels.transforms import values_of
+from storyline.kernels.transforms import refuse_unseen, values_of
 from storyline.kernels.weights import Recurrence, Weights
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ShortScan",
     "Weights",
     "attend",
+    "check_memory",
     "checkpointed",
     "choose_backend",
     "fused",
@@ -34,6 +36,7 @@ __all__ = [
     "reads_tensors",
     "recurrence",
     "reference",
+    "refuse_unseen",
     "reverse_resets",
     "round_to_bfloat16",
     "values_of",

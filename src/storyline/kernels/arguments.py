@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
+from torch._C import _functorch
 
 from storyline.cells import Cell, Noise, State
 from storyline.kernels.weights import Weights
@@ -64,6 +65,28 @@ def check_call(
             )
         if not integers.is_cpu or integers.layout is not torch.strided:
             raise _elsewhere(name, integers)
+
+
+def check_memory(tensors: Iterable[Tensor | None]) -> None:
+    """Refuse a tensor whose numbers are not in memory of its own: its address is 0, or of something else.
+
+    Raises ValueError for a tensor that stands for many (torch.vmap), for a fake one, and for any other of a class that
+    takes torch's operators upon itself.
+    """
+    for each in tensors:
+        if each is None:
+            continue
+        if type(each).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+            raise ValueError(
+                f"a tensor is a {type(each).__name__}, which may hold no numbers, and the native kernels read them "
+                "from memory; take backend='reference'"
+            )
+        if _functorch.is_functorch_wrapped_tensor(each) or _functorch.is_legacy_batchedtensor(each):
+            raise ValueError(
+                "a tensor is batched (is_grads_batched=True, jacobian(vectorize=True) or torch.vmap over a backward "
+                "pass), and the native kernels take one at a time; call torch.autograd.grad for each, use the "
+                "transforms of torch.func throughout, or take backend='reference'"
+            )
 
 
 def check_lengths(lengths: Tensor, time: int) -> None:

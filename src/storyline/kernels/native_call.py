@@ -12,7 +12,8 @@ from torch import Tensor
 
 from storyline.cells import CELLS, Noise
 from storyline.kernels import native, pool
-from storyline.kernels.arguments import check_lengths
+from storyline.kernels.arguments import check_lengths, check_memory
+from storyline.kernels.transforms import refuse_unseen
 
 # Below this many multiply-adds a second thread costs more to wake than it saves.
 _WORTH_A_THREAD = 200_000
@@ -98,6 +99,8 @@ class Call:
 
     def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Output, last states, and what the backward pass needs, if it is to be kept."""
+        refuse_unseen()
+        check_memory(self._given())
         if self.lengths is not None:
             check_lengths(self.lengths, self.time)
         output, last, kept = self.results(keep=keep)
@@ -122,6 +125,8 @@ class Call:
         wants_input: bool,
     ) -> list[Tensor | None]:
         """The gradients of all tensors, in their order; what was kept is used up."""
+        refuse_unseen()
+        check_memory((output_gradient, *last_gradients, *self._given(), output, *kept))
         given = None if output_gradient is None else _dense_last(output_gradient)
         of_last = [None if each is None else _dense_last(each) for each in last_gradients]
         of_input, of_state, of_fresh, of_weights, of_own = self.gradients(wants_input=wants_input)
@@ -152,6 +157,10 @@ class Call:
         of_fresh = [torch.zeros_like(each, memory_format=torch.contiguous_format) for each in self.fresh]
         of_input = pool.empty(self.input, *self.input.shape) if wants_input else None
         return of_input, of_state, of_fresh, of_weights, of_own
+
+    def _given(self) -> tuple[Tensor | None, ...]:
+        rest = (self.lengths, self.resets, self.mask, *self.zoneout)
+        return (self.input, *self.state, *self.fresh, *self.weights, *self.own, *rest)
 
     def _room(self) -> list[Tensor]:
         """Memory for the rows of gates, the states beside h, h before its projection, h after its mask.

@@ -18,8 +18,11 @@ from torch.autograd import forward_ad
 
 from storyline.cells import Cell
 from storyline.kernels import native, pool
-from storyline.kernels.native_call import Arguments, threads_and_worth
+from storyline.kernels.arguments import check_call, check_memory
+from storyline.kernels.native_call import Arguments, Call, threads_and_worth
 from storyline.kernels.second_derivative import differentiable_backward
+from storyline.kernels.transforms import refuse_unseen
+from storyline.kernels.weights import Weights
 
 _CELLS = native.cells()
 
@@ -36,9 +39,11 @@ reads_tensors = _learn()
 
 
 def is_plain() -> bool:
-    """Whether torch runs as it does without compilers, transforms, forward mode and autocast."""
+    """Whether torch runs without compilers, tracers, dispatch modes, transforms, forward mode and autocast."""
     return (
-        not torch.compiler.is_compiling()
+        not torch.compiler.is_compiling()  # first: nothing of the rest can be compiled
+        and not torch._C._is_tracing()
+        and not torch._C._len_torch_dispatch_stack()
         and not _functorch.get_interpreter_stack()
         and forward_ad._current_level < 0
         and not torch.is_autocast_enabled("cpu")
@@ -103,35 +108,72 @@ class _Scan(torch.autograd.Function):
         scan, (input, *weights, kept) = ctx.scan, ctx.saved_tensors
         if torch.is_grad_enabled():
             return None, None, *_differentiable(scan.cell, [input, *weights], gradients)
+        refuse_unseen()
         if ctx.used:  # a second pass over a retained graph: the first has used up what was kept
-            *_, kept = scan.native.forward(input, tuple(weights), None, True, *threads_and_worth())
+            *_, kept = scan.native.forward(input, tuple(weights), None, True, *threads_and_worth()) or (None,)
         ctx.used = True
-        call = scan.native.backward, input, tuple(weights), kept
-        found = _backward(*call, gradients, ctx.needs_input_grad[2])
+        wants_input = ctx.needs_input_grad[2]
+        found = _backward(scan.native.backward, input, tuple(weights), kept, gradients, wants_input)
+        if found is None:
+            found = _generally(scan.cell, [input, *weights], gradients, wants_input=wants_input)
         return None, None, *found
 
 
 def _backward(
-    run: Any, input: Tensor, weights: tuple[Tensor, ...], kept: Tensor, gradients: Any, wants_input: bool
+    run: Any,
+    input: Tensor,
+    weights: tuple[Tensor, ...],
+    kept: Tensor | None,
+    gradients: Any,
+    wants_input: bool,
 ) -> Any:
     found = run(input, weights, kept, gradients, wants_input, *threads_and_worth())
     if found is None:  # gradients that are expanded, say
+        check_memory(gradients)
         plain = tuple(None if each is None else each.resolve_neg().contiguous() for each in gradients)
         found = run(input, weights, kept, plain, wants_input, *threads_and_worth())
-    assert found is not None
     return found
+
+
+def _generally(
+    cell: Cell, tensors: list[Tensor], gradients: Sequence[Tensor | None], *, wants_input: bool
+) -> list[Tensor | None]:
+    """The way of `cpu.py`, for what C++ does not see: tensors of a subclass, among the gradients or given by a hook.
+
+    The forward pass is run again, since what it keeps there lies otherwise in memory.
+    """
+    arguments, every = _described(cell, tensors)
+    input, (state, _, weights, _) = arguments.split(every)
+    # A hook on what is saved may have made anything of it.
+    weight_ih, weight_hh, *biases = weights
+    bias_ih, bias_hh = biases or (None, None)
+    check_call(cell, Weights(weight_ih, weight_hh, bias_ih, bias_hh), input, tuple(state), (), None, None)
+    call = Call(arguments, every)
+    output, _, kept = call.forward(keep=True)
+    of_output, of_last = _rows(gradients)
+    of_input, *others = call.backward(output, kept, of_output, of_last, wants_input=wants_input)
+    return [of_input, *others[len(state) :]]
 
 
 def _differentiable(
     cell: Cell, tensors: list[Tensor], gradients: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
+    arguments, every = _described(cell, tensors)
+    of_input, *others = differentiable_backward(arguments, every, *_rows(gradients))
+    return [of_input, *others[len(cell.states) :]]
+
+
+def _described(cell: Cell, tensors: list[Tensor]) -> tuple[Arguments, list[Tensor]]:
+    """The call as the general way is told of it, its initial state the zeros that it had."""
     input, *weights = tensors
     states = len(cell.states)
-    zeros = [
-        input.new_zeros(input.shape[1], weights[0].shape[0] // cell.preactivations) for _ in range(states)
-    ]
+    hidden_size = weights[0].shape[0] // cell.preactivations
+    zeros = [input.new_zeros(input.shape[1], hidden_size) for _ in range(states)]
     arguments = Arguments(cell.name, (states, 0, len(weights), 0), None, None, None, False)
+    return arguments, [input, *zeros, *weights]
+
+
+def _rows(gradients: Sequence[Tensor | None]) -> tuple[Tensor | None, list[Tensor | None]]:
+    """The gradients of the output, and of the last states (batch, hidden_size) each."""
     of_output, *of_last = gradients
-    last = [None if each is None else each.squeeze(0) for each in of_last]
-    of_input, *others = differentiable_backward(arguments, [input, *zeros, *weights], of_output, last)
-    return [of_input, *others[states:]]
+    return of_output, [None if each is None else each.squeeze(0) for each in of_last]

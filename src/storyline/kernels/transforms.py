@@ -61,10 +61,32 @@ def why_no_native() -> str | None:
             return "torch.compile cannot trace the native kernels below a transform of torch.func"
         return None
     known = (_functorch.TransformType.Vmap, _functorch.TransformType.Grad)
+    if (reason := why_not_seen()) is not None:
+        return reason
     stack = _functorch.get_interpreter_stack() or ()
     if other := [each.key() for each in stack if each.key() not in known]:
         return f"the native kernels have no rule for torch.func's {other[0].name.lower()}"
     return None
+
+
+def why_not_seen() -> str | None:
+    """Why what runs beside torch's operators cannot run here, or None.
+
+    Whoever records or replaces operators would not see it, and take its result for a constant.
+    """
+    if torch._C._is_tracing():
+        return "torch.jit.trace would take the result of the native kernels for a constant"
+    if torch._C._len_torch_dispatch_stack():
+        return "a TorchDispatchMode (make_fx, FakeTensorMode) is on, and does not see the native kernels"
+    return None
+
+
+def refuse_unseen() -> None:
+    """Raise ValueError where `why_not_seen` has a reason: for what is made already, and has no other backend."""
+    if (reason := why_not_seen()) is not None:
+        raise ValueError(
+            f"the native kernels cannot run here: {reason}; leave it for this call, or take backend='reference'"
+        )
 
 
 def values_of(tensor: Tensor) -> Tensor | None:

@@ -37,13 +37,19 @@ def plain_call(layer: Recurrent, input: Any, hx: Any) -> tuple[Tensor, Any] | No
         weights = tuple([parameters[name] for name in _NAMES[layer.bias]])
     except KeyError:  # computed from other parameters by a parametrisation
         return None
-    state = hx if hx is None or type(hx) is tuple else (hx,)
-    if state is not None and not all(type(each) is Tensor for each in state):
-        return None
+    if hx is None:
+        state = None
+    elif (type(hx) is tuple) != (len(scan.cell.states) > 1):
+        return None  # one state comes alone and several as a tuple, here as in the general way
+    else:
+        state = hx if type(hx) is tuple else (hx,)
+        if not all(type(each) is Tensor for each in state):
+            return None
     done = scan(input.transpose(0, 1) if layer.batch_first else input, weights, state)
     if done is None:
         if weights[0].dtype is not scan.dtype:
-            del held[_KEPT]  # made for what the layer was before
+            # Made for what the layer was before; another thread may have dropped it already.
+            held.pop(_KEPT, None)
         return None
     # Not by an assignment, for which a module of torch.nn takes as long as all of this.
     held["last_backend"] = native_backend(scan.cell, layer.backend)

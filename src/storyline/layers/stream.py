@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any, NoReturn, final
 
 import torch
 from torch import Tensor
+from torch._C import _is_tracing, _len_torch_dispatch_stack
 
 from storyline.cells import State as CellState
-from storyline.kernels import choose_backend, native_stream, round_to_bfloat16, why_not_cpu
+from storyline.kernels import (
+    check_memory,
+    choose_backend,
+    native_stream,
+    refuse_unseen,
+    round_to_bfloat16,
+    why_not_cpu,
+)
 from storyline.layers.arguments import check_state
 
 if TYPE_CHECKING:
@@ -62,8 +70,9 @@ class Stream(ABC):
         input (batch, input_size), or (input_size,) where batch is 1; of the layer's dtype, on its device.
         Returns h after the step: (batch, hidden_size), proj_size for a projected LSTM; without batch where the
         input had none.
-        Raises ValueError where the input does not fit, or where it asks for a gradient; where the native
-        kernels read it, RuntimeError if another thread is in a step of this very stream.
+        Raises ValueError where the input does not fit, or where it asks for a gradient. Where the native kernels
+        read it, ValueError under torch.jit.trace and any TorchDispatchMode, which would not see the step, and
+        RuntimeError if another thread is in a step of this very stream.
         """
 
     @abstractmethod
@@ -155,13 +164,16 @@ class NativeStream(Stream):
         self._native, self._step_of = native, native.step_of
 
     def step(self, input: Tensor) -> Tensor:
-        # All that Python does here is counted in the step's few microseconds.
+        # All that Python does here is counted in the step's few microseconds, a call of `refuse_unseen` too.
+        if _len_torch_dispatch_stack() or _is_tracing():
+            refuse_unseen()
         output = self._step_of(input)
         return self._step_checked(input) if output is None else output
 
     def _step_checked(self, input: Tensor) -> Tensor:
         """A step of what C++ has not taken as it came: laid out, or refused."""
         dense = self._checked(input).resolve_neg()
+        check_memory((dense,))
         output = self._like.new_empty(*dense.shape[:-1], self._sizes.states[0])
         self._native.step(dense.data_ptr(), output.data_ptr())
         return output
@@ -174,6 +186,7 @@ class NativeStream(Stream):
         return other
 
     def _read(self) -> CellState:
+        refuse_unseen()
         layers, batch = self._sizes.layers, self.batch
         state = tuple(self._like.new_empty(layers, batch, size) for size in self._sizes.states)
         for index, each in enumerate(state):
@@ -181,6 +194,8 @@ class NativeStream(Stream):
         return state
 
     def _write(self, state: CellState) -> None:
+        refuse_unseen()
+        check_memory(state)
         for index, each in enumerate(state):
             dense = each.detach().contiguous()
             self._native.write(index, dense.data_ptr())
@@ -237,6 +252,8 @@ def stream_of(layer: Recurrent, batch: int, weights: torch.dtype | None) -> Stre
         )
     sizes = _Sizes(layer.input_size, _checked_batch(batch), layer.num_layers, layer._state_sizes)
     backend = _backend(layer, like)
+    if backend[0] == "cpu":
+        check_memory(layer.parameters())
     copied = copy.deepcopy(layer).requires_grad_(False).eval()
     parts = [part for _, _, _, part in copied._parts()]
     if weights is not None:
