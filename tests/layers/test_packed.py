@@ -270,6 +270,28 @@ def test_the_n_best_are_the_same_packed_and_alone() -> None:
     assert [found(single, [place])[0] for place in range(5)] == together
 
 
+def test_shares_of_tokens_outlive_the_mode_and_the_vectors_they_were_made_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    embedding, projection = TokenEmbedding(30, 6, unknown_id=1).eval(), Projection(torch.randn(9, 6))
+    with torch.inference_mode(), torch.device("meta"):
+        kept = TokenShares(embedding, 2.0, projection)
+        kept.of(torch.tensor([1, 2], device="cpu"))
+    monkeypatch.setattr("storyline.layers.token_shares._LARGEST_TABLE_BYTES", 0)
+    passing = TokenShares(embedding, 2.0, projection)
+    tokens = torch.tensor([2, 3, 29])
+    with torch.no_grad():
+        wanted = 2 * embedding(tokens) @ projection_weight(projection)
+        embedding.embedding.weight.mul_(-1.5)
+        for shares in (kept, passing):
+            table, rows = shares.of(tokens)
+            torch.testing.assert_close(table[rows], wanted)
+            for foreign in (-1, 30):
+                with pytest.raises(IndexError, match=f"from 2 to {foreign}|from {foreign} to 2; .* 0 to 29"):
+                    shares.of(torch.tensor([2, foreign]))
+
+
 def test_a_vocabulary_too_large_for_a_table_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     embedding, projection = TokenEmbedding(30, 6, unknown_id=1).eval(), Projection(torch.randn(9, 6))
