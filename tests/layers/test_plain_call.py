@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -175,6 +176,16 @@ def test_results_may_be_written_to_and_weights_may_not() -> None:
         layer.weight_ih_l0.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.sum().backward()
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_state_in_a_tuple_is_refused_where_there_is_one(grad: bool) -> None:
+    state = torch.zeros(1, BATCH, HIDDEN)
+    with torch.set_grad_enabled(grad):
+        for layer, given in ((GRU(INPUT, HIDDEN), (state,)), (LSTM(INPUT, HIDDEN), state)):
+            for call in (layer, partial(generally, layer)):
+                with pytest.raises((ValueError, TypeError), match="the initial state must be"):
+                    call(torch.randn(TIME, BATCH, INPUT), given)
 
 
 def test_copies_and_conversions_of_a_layer_that_was_called() -> None:

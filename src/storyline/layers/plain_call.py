@@ -37,6 +37,8 @@ def plain_call(layer: Recurrent, input: Any, hx: Any) -> tuple[Tensor, Any] | No
         weights = tuple([parameters[name] for name in _NAMES[layer.bias]])
     except KeyError:  # computed from other parameters by a parametrisation
         return None
+    if hx is not None and (type(hx) is tuple) != (len(scan.cell.states) > 1):
+        return None
     state = hx if hx is None or type(hx) is tuple else (hx,)
     if state is not None and not all(type(each) is Tensor for each in state):
         return None
