@@ -94,7 +94,7 @@ class PackedRecurrentDecoder(nn.Module):
     ) -> tuple[Decoded, DecodingState]:
         """As `step` of scale * embedding(tokens), tokens (sentences * width,) int64.
 
-        The vectors are those of when this embedding was first read: where they have changed, pack anew, as `packed` says.
+        The vectors are those of when this embedding was first read: pack anew where they may have changed.
         Sources of more than 64 tokens are read with those of now. Raises IndexError for a token that there is not.
         """
         if "projected" not in state.shared:
