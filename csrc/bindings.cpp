@@ -287,14 +287,24 @@ std::unique_ptr<Step> packed_step(int cell, std::array<int64_t, 4> sizes, std::a
   return std::make_unique<Step>(packers<T>().step[cell](problem<T>(call)));
 }
 
-// x, its stride; more, its stride, the row of it; the parent of each row.
-using ReadsOf = std::tuple<uintptr_t, int64_t, uintptr_t, int64_t, uintptr_t, uintptr_t>;
+// Numbers that the engine takes for rows, looked at here since it costs Python microseconds: each from `least` to `most`.
+void within(const char* name, const int64_t* numbers, int64_t count, int64_t least, int64_t most) {
+  for (int64_t i = 0; numbers && i < count; i++)
+    if (numbers[i] < least || numbers[i] > most)
+      throw nb::value_error((std::string(name) + "[" + std::to_string(i) + "] is " + std::to_string(numbers[i]) +
+                             "; it must be from " + std::to_string(least) + " to " + std::to_string(most)).c_str());
+}
+
+// x, its stride; more, its stride, its rows, the row of it that each takes; the rows of the states before, the parent of each.
+using ReadsOf = std::tuple<uintptr_t, int64_t, uintptr_t, int64_t, int64_t, uintptr_t, int64_t, uintptr_t>;
 
 void step_of(const Step& step, int64_t rows, const ReadsOf& from, const std::vector<uintptr_t>& before,
              const std::vector<uintptr_t>& after, int threads) {
-  const auto [x, x_stride, more, more_stride, more_row, parent] = from;
+  const auto [x, x_stride, more, more_stride, more_rows, more_row, rows_before, parent] = from;
   const Reads reads{address<const void>(x),          x_stride, address<const void>(more), more_stride,
                     address<const int64_t>(more_row), address<const int64_t>(parent)};
+  within("more_rows", more ? reads.more_row : nullptr, rows, 0, more_rows - 1);
+  within("parents", reads.parent, rows, 0, rows_before - 1);
   std::array<const void*, most_states> was{};
   std::array<void*, most_states> is{};
   for (size_t i = 0; i < before.size(); i++) was[i] = address<const void>(before[i]), is[i] = address<void>(after[i]);
@@ -302,12 +312,15 @@ void step_of(const Step& step, int64_t rows, const ReadsOf& from, const std::vec
   step.cell->step(rows, reads, was.data(), is.data(), threads);
 }
 
-// sizes and addresses in the order of Asked.
-template <class T> void attend(std::array<int64_t, 5> sizes, std::array<uintptr_t, 9> at, int threads) {
-  const Asked<T> asked{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], address<const T>(at[0]), address<const T>(at[1]),
+// sizes: the sentences that there are, then, as the addresses, in the order of Asked.
+template <class T> void attend(std::array<int64_t, 6> sizes, std::array<uintptr_t, 9> at, int threads) {
+  const auto [any, sentences, width, source, size, read] = sizes;
+  const Asked<T> asked{sentences, width, source, size, read, address<const T>(at[0]), address<const T>(at[1]),
                        address<const T>(at[2]), address<const T>(at[3]), address<const uint8_t>(at[4]),
                        address<const int64_t>(at[5]), address<const int64_t>(at[6]), address<T>(at[7]), address<T>(at[8]),
                        threads};
+  within("sentences", asked.sentence, sentences, 0, any - 1);
+  within("lengths of the source", asked.lengths, any, 1, source);
   nb::gil_scoped_release release;
   packers<T>().attend(asked);
 }

@@ -1,4 +1,7 @@
-// One step of one layer on packed weights, many rows at once, with the bits of the scan: what a decoder does at every token.
+// One step of one layer on packed weights, many rows at once: what a decoder does at every token. Of x alone it has the bits
+// of the scan. What `more` adds is part of the start value, and what a state shared by several rows adds is summed by itself
+// and then added: where it is more than one block deep (product.h) that is another order. Either way a row has the same
+// bits whatever rows are beside it.
 // Legend: I, H, S, Hp, width: see packing.h; r row.
 #pragma once
 #include <algorithm>
@@ -112,7 +115,10 @@ template <class T, class Cell> class PackedStep final : public AnyStep {
       c[r] = row + Cell::input_first * s_.Hp;
       std::copy(bias_.get() + input_columns<Cell> * s_.Hp, bias_.get() + Cell::columns * s_.Hp,
                 row + input_columns<Cell> * s_.Hp);
-      if (!reads.more) continue;
+      if (!reads.more) {
+        if (!s_.I) std::copy_n(packed_.bias, s_.input_width(), c[r]);  // else the product begins with them
+        continue;
+      }
       const T* more = static_cast<const T*>(reads.more) +
                       (reads.more_row ? reads.more_row[first + r] : first + r) * reads.more_stride;
       for (int column = 0; column < input_columns<Cell>; column++) {

@@ -79,6 +79,9 @@ template <class T> void one_continued(const Pass<T>& pass, const Packers<T>& pac
     HOLD(run(before, {x.data(), p.input_size, table.data(), width, word.data(), parent.data()}, threads) == wanted);
 }
 
+// How far attention may be from its formula: scores of up to 70 units, and e to the power of their sum.
+template <class T> inline constexpr double of_attention = sizeof(T) == 4 ? 1e-4 : 1e-12;
+
 // Attention is what its formula says, and reads nothing of the padding.
 template <class T> void one_attention(const Packers<T>& packers, std::string told, bool big) {
   const int64_t all = draw(1, 6), sentences = draw(1, 6), width = draw(1, 8), source = draw(1, big ? 40 : 7);
@@ -110,11 +113,11 @@ template <class T> void one_attention(const Packers<T>& packers, std::string tol
           score += double(vector[u]) * std::tanh(double(query[r * size + u]) + keys[(place * source + t) * size + u]);
         total += wanted[t] = std::exp(score);
       }
-      for (int64_t t = 0; t < source; t++) HOLD(std::abs(weights[r * source + t] - wanted[t] / total) < 1e-4);
+      for (int64_t t = 0; t < source; t++) HOLD(std::abs(weights[r * source + t] - wanted[t] / total) < of_attention<T>);
       for (int64_t j = 0; j < read; j++) {
         double mean = 0;
         for (int64_t t = 0; t < lengths[place]; t++) mean += wanted[t] / total * values[(place * source + t) * read + j];
-        HOLD(std::abs(context[r * read + j] - mean) < 1e-3);
+        HOLD(std::abs(context[r * read + j] - mean) < 10 * of_attention<T>);
       }
     }
   }

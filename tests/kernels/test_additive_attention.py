@@ -32,8 +32,7 @@ def draw(dtype: torch.dtype, size: int, read: int, *, scale: float = 1.0, width:
     lengths = torch.tensor([3, 9, 1, 6])
     keys, values = scale * normal(4, 9, size), normal(4, 9, read)
     for row, length in enumerate(lengths.tolist()):
-        keys[row, length:] = 0
-        values[row, length:] = torch.nan
+        keys[row, length:] = values[row, length:] = torch.nan
     sentences = torch.tensor([1, 3, 0])
     return scale * normal(3 * width, size), keys, normal(size), values, lengths, sentences
 
@@ -98,6 +97,52 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: attend(query, vector[1:], source, sentences), r"vector \(7,\)"),
         (lambda: attend(query.double(), vector, source, sentences), "one is torch.float64"),
         (lambda: attend(query.requires_grad_(), vector, source, sentences), "gradient"),
+        (lambda: attend(query.detach(), vector, source, sentences.int()), "sentences are .*int32"),
+        (lambda: attend(query.detach(), vector, source, sentences.to("meta")), "on meta; they must be"),
+        (lambda: attend(query.detach(), vector, source, sentences + 1), r"sentences\[1\] is 4; .* 0 to 3"),
+        (lambda: attend(query.detach(), vector, source, sentences - 1), r"sentences\[2\] is -1"),
+        *[
+            (lambda part=part: attend(query.detach(), vector, source | part, sentences), message)
+            for part, message in [
+                ({"lengths": lengths.int()}, r"lengths of the source .*int32"),
+                ({"lengths": lengths + 1}, r"lengths of the source\[1\] is 10; it must be from 1 to 9"),
+                ({"lengths": lengths[:3]}, "of 4 sentences"),
+                ({"projected": values.double()}, "projected of the source .*float64"),
+                ({"projected": values.transpose(0, 1)}, "must be dense"),
+            ]
+        ],
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("whole", [torch.uint8, torch.int16, torch.int32])
+def test_lengths_of_any_integers_are_those(whole: torch.dtype) -> None:
+    query, keys, vector, values, lengths, sentences = draw(torch.float32, 8, 4)
+    ours = attend(query, vector, prepared_source(keys, values, lengths.to(whole)), sentences)
+    wanted = attend(query, vector, prepared_source(keys, values, lengths), sentences)
+    assert all(torch.equal(a, b) for a, b in zip(ours, wanted, strict=True))
+
+
+def test_a_source_that_does_not_fit_is_refused() -> None:
+    _, keys, _, values, lengths, _ = draw(torch.float32, 8, 4)
+    for given, message in [
+        ((keys, values.double(), lengths), "values torch.float64"),
+        ((keys.half(), values.half(), lengths), "keys are torch.float16"),
+        ((keys, values[:, 1:], lengths), r"values \(4, 8, 4\)"),
+        ((keys, values, lengths[1:]), r"lengths \(3,\)"),
+        ((keys, values, lengths.float()), "whole numbers"),
+        ((keys, values, lengths.to("meta")), "lengths on meta"),
+        ((keys, values, lengths + 1), r"lengths\[1\] is 10; .* at most 9"),
+        ((keys, values, lengths - 1), r"lengths\[2\] is 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            prepared_source(*given)
+
+
+def test_a_default_device_changes_nothing() -> None:
+    query, keys, vector, values, lengths, _ = draw(torch.float32, 8, 4, width=4)
+    wanted = attend(query, vector, prepared_source(keys, values, lengths))
+    with torch.device("meta"):
+        ours = attend(query, vector, prepared_source(keys, values, lengths))
+    assert all(torch.equal(a, b) for a, b in zip(ours, wanted, strict=True))

@@ -126,9 +126,54 @@ def test_rows_go_on_from_others_and_take_shares_of_a_table(name: str) -> None:
         (lambda: bare(None, state, vectors @ weight.T, parents=parents), "shapes"),
         (lambda: step(None, state), "shapes"),
         (lambda: step(vectors[words], state, parents=parents.int()), "int64"),
+        (lambda: step(vectors[words], state, parents=parents.to("meta")), "int64 on cpu"),
+        (lambda: step(vectors[words], state, parents=parents + 1), r"parents\[0\] is 6; .* 0 to 5"),
+        (lambda: step(vectors[words], state, parents=parents - 1), r"parents\[1\] is -1"),
+        (
+            lambda: bare(None, state, vectors @ weight.T, more_rows=words + 1, parents=parents),
+            r"more_rows\[6\] is 4; .* 0 to 3",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_step_that_reads_nothing_starts_from_the_biases(name: str) -> None:
+    torch.manual_seed(0)
+    layer = LAYERS[name](batch_first=True).double().eval()
+    (full, *_) = packed(layer).steps
+    weights = weights_of(layer, layer.cell, "_l0")
+    bare = PackedStep(layer.cell, replace(weights, weight_ih=layer.weight_ih_l0.detach()[:, :0]))
+    state = tuple(torch.rand_like(each[0]) + 1 for each in as_tuple(layer.initial_state(3)))
+    with torch.no_grad():
+        wanted = full(torch.zeros(3, 10, dtype=torch.float64), state)
+        full(torch.full((3, 10), 50.0, dtype=torch.float64), state)  # what it leaves in its scratch memory
+        assert all(torch.equal(a, b) for a, b in zip(bare(None, state), wanted, strict=True))
+
+
+@pytest.mark.parametrize("core", [LSTM, GRU])
+def test_a_state_of_two_blocks_is_added_in_another_order(core: type[LSTM] | type[GRU]) -> None:
+    torch.manual_seed(0)
+    layer = core(5, 300, batch_first=True).eval()
+    state = tuple(torch.randn(1, 9, 300) for _ in layer.cell.states)
+    x, parents = torch.randn(4, 5), torch.tensor([7, 2, 7, 0])
+    (step,), chosen = packed(layer).steps, tuple(each[:, parents] for each in state)
+
+    def given(states: tuple[torch.Tensor, ...]) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        return states if len(states) > 1 else states[0]
+
+    with torch.no_grad():
+        scan = as_tuple(layer(x.unsqueeze(1), given(chosen))[1])
+        plain = step(x, tuple(each[0] for each in chosen))
+        assert all(torch.equal(a, b[0]) for a, b in zip(plain, scan, strict=True))
+        shared = step(x, tuple(each[0] for each in state), parents=parents)
+        alone = step(x[2:3], tuple(each[0] for each in state), parents=parents[2:3])
+        assert all(torch.equal(a[0], b[2]) for a, b in zip(alone, shared, strict=True))
+        double = tuple(each.double() for each in chosen)
+        right = as_tuple(layer.double()(x.double().unsqueeze(1), given(double))[1])
+    for mine, same, true in zip(shared, plain, right, strict=True):
+        assert (mine - true[0]).abs().max() <= 4 * (same - true[0]).abs().max() + 1e-7
 
 
 def as_tuple(state: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -268,6 +313,41 @@ def test_the_n_best_are_the_same_packed_and_alone() -> None:
     single = packed(network.float())
     together = found(single, list(range(5)))
     assert [found(single, [place])[0] for place in range(5)] == together
+
+
+@pytest.mark.parametrize("whole", [torch.uint8, torch.int32])
+def test_a_packed_decoder_reads_lengths_of_any_integers(whole: torch.dtype) -> None:
+    torch.manual_seed(0)
+    decoder = RecurrentDecoder(7, 12, 12, attention="additive").eval()
+    states = {name: torch.randn(1, 3, 12) for name in ("h", "c")}
+    encoded = Encoded(torch.randn(3, 5, 12), torch.tensor([3, 5, 1], dtype=whole), states)
+    x = torch.randn(3, 7)
+    with torch.no_grad():
+        said, mine = (each.step(x, each.begin(encoded))[0] for each in (decoder, packed(decoder)))
+    torch.testing.assert_close(mine.output, said.output)
+    torch.testing.assert_close(mine.attention, said.attention)
+
+
+def test_shares_of_tokens_outlive_the_mode_and_the_vectors_they_were_made_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    embedding, projection = TokenEmbedding(30, 6, unknown_id=1).eval(), Projection(torch.randn(9, 6))
+    with torch.inference_mode(), torch.device("meta"):
+        kept = TokenShares(embedding, 2.0, projection)
+        kept.of(torch.tensor([1, 2], device="cpu"))
+    monkeypatch.setattr("storyline.layers.token_shares._LARGEST_TABLE_BYTES", 0)
+    passing = TokenShares(embedding, 2.0, projection)
+    tokens = torch.tensor([2, 3, 29])
+    with torch.no_grad():
+        wanted = 2 * embedding(tokens) @ projection_weight(projection)
+        embedding.embedding.weight.mul_(-1.5)
+        for shares in (kept, passing):
+            table, rows = shares.of(tokens)
+            torch.testing.assert_close(table[rows], wanted)
+            for foreign in (-1, 30):
+                with pytest.raises(IndexError, match=f"from 2 to {foreign}|from {foreign} to 2; .* 0 to 29"):
+                    shares.of(torch.tensor([2, foreign]))
 
 
 def test_a_vocabulary_too_large_for_a_table_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

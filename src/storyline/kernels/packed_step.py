@@ -14,7 +14,10 @@ _CELLS = native.cells()
 
 
 class PackedStep:
-    """The cell, on weights as they are now: they are copied. No noise, no gradients; the bits are those of the scan.
+    """The cell, on weights as they are now: they are copied. No noise, no gradients.
+
+    The bits of a row are the same whatever rows are beside it. They are those of the scan where neither `more` nor
+    `parents` is given: what these bring is added in another order (of parents, where h has more than 256 numbers).
 
     weights: float32 or float64 on the CPU, of a cell that `why_not_cpu` has nothing against.
     """
@@ -74,7 +77,10 @@ class PackedStep:
         places = [None if each is None else each.contiguous() for each in (more_rows, parents)]
         after = tuple(self._like.new_empty(rows, size) for size in self._sizes)
         threads = max(1, min(threads_for(rows * self._work), rows))
-        reads = (*_address(x), *_address(more), *(0 if each is None else each.data_ptr() for each in places))
+        more_at, parents_at = (0 if each is None else each.data_ptr() for each in places)
+        # Whether there are such rows is looked at there: it costs nothing.
+        many = 0 if more is None else len(more)
+        reads = (*_address(x), *_address(more), many, more_at, len(before[0]), parents_at)
         addresses = ([each.data_ptr() for each in part] for part in (before, after))
         self._native.step(rows, reads, *addresses, threads)
         return after
@@ -98,10 +104,13 @@ class PackedStep:
         found = [tuple(each.shape) for each in given]
         if found != wanted or (x is None and self._input_size):
             raise ValueError(f"input and states have the shapes {found}; they must be {wanted}")
-        if any(each.shape != (rows,) or each.dtype != torch.int64 for each in places):
+        if any(
+            each.shape != (rows,) or each.dtype != torch.int64 or each.device != self._like.device
+            for each in places
+        ):
             raise ValueError(
-                f"more_rows and parents are {[(tuple(each.shape), each.dtype) for each in places]}; they must be "
-                f"({rows},) of int64"
+                f"more_rows and parents are {[(tuple(each.shape), each.dtype, str(each.device)) for each in places]}; "
+                f"they must be ({rows},) of int64 on {self._like.device}"
             )
         for each in given:
             if each.dtype != self._like.dtype or each.device != self._like.device or each.is_neg():

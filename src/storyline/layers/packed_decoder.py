@@ -92,7 +92,11 @@ class PackedRecurrentDecoder(nn.Module):
     def read(
         self, tokens: Tensor, embedding: TokenEmbedding, scale: float, state: DecodingState
     ) -> tuple[Decoded, DecodingState]:
-        """As `step` of scale * embedding(tokens), tokens (sentences * width,) int64; vectors are those of now."""
+        """As `step` of scale * embedding(tokens), tokens (sentences * width,) int64.
+
+        The vectors are those of when this embedding was first read: pack anew where they may have changed.
+        Sources of more than 64 tokens are read with those of now. Raises IndexError for a token that there is not.
+        """
         if "projected" not in state.shared:
             return self.decoder.step(scale * embedding(tokens), state)
         deferred = DeferredState.of(state)
