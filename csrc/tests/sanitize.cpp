@@ -246,7 +246,7 @@ template <class T> void one(const Engines& engines, const Pass<T>& pass, const S
     Problem<T> p = problem(s, spec, given, kept, threads);
     p.kept_gates = address(kept.kept[0]), p.kept_states = address(kept.kept[1]), p.kept_h = address(kept.kept[2]);
     p.kept_masked = address(kept.kept[3]);
-    pass.forward(p);
+    p.parts = pass.forward(p);  // of the way there, by which all that was kept is laid out
     pass.backward(p, gradients(s, given, kept));
     kept.hold_finite(s, told);
     HOLD(same(free.output, kept.output));
