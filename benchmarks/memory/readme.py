@@ -13,6 +13,7 @@ from benchmarks.memory.stories import CELLS, CLAIMS, Claim
 from benchmarks.readme import README, between_marks
 from benchmarks.record import ROOT
 from storyline.memory.report.figures import to_png
+from storyline.stories.learning import Learning, learning_rate_of
 from storyline.stories.picture import Curve, curves, recall_picture
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -167,9 +168,20 @@ def stories() -> str:
 
 
 def _of_one_budget(rows: list[Row]) -> list[Row]:
-    """Those cells of a story that had as many seconds as its LSTM, in its newest rows; a bag of words has none."""
+    """Those cells of a story that had as many seconds as its LSTM, in its newest rows, and learned at today's rate.
+
+    A bag of words has neither.
+    """
     budgets = {row["story"]: row["budget_seconds"] for row in rows if row["cell"] == "lstm"}
-    return [row for row in rows if row["cell"] == "bag" or row["budget_seconds"] == budgets[row["story"]]]
+    return [
+        row
+        for row in rows
+        if row["cell"] == "bag"
+        or (
+            row["budget_seconds"] == budgets[row["story"]]
+            and float(row["learning_rate"]) == learning_rate_of(Learning(), row["cell"])
+        )
+    ]
 
 
 def _of(own: dict[str, Curve], cell: str, say: Callable[[Curve], str]) -> str:
