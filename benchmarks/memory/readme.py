@@ -189,7 +189,8 @@ def _of(own: dict[str, Curve], cell: str, say: Callable[[Curve], str]) -> str:
 
 
 def _recalled(curve: Curve) -> str:
-    many = "" if len(curve.longest) == 5 else f" ({len(curve.longest)} seeds)"
+    count = len(curve.longest)
+    many = "" if count == 5 else f" ({count} seed{'s' * (count > 1)})"
     return (
         f"**{curve.headline:,}**" if curve.headline else f"none; {curve.mean[0]:.0%} at {curve.distances[0]}"
     ) + many
