@@ -11,6 +11,7 @@ from storyline.layers.embedding import CharacterEmbedding, TokenEmbedding
 from storyline.layers.episodic_memory import EpisodicMemory
 from storyline.layers.head import AdaptiveHead, Head, LinearHead, SampledHead, TiedHead
 from storyline.layers.packed import PackedScores, packed
+from storyline.layers.phrase_memory import PhraseMemory
 from storyline.layers.pooling import Pooling, pool
 from storyline.layers.probe import MemoryProbe
 from storyline.layers.question_attention import AlignedQuestion, WeightedPooling
@@ -54,6 +55,7 @@ __all__ = [
     "LockedDropout",
     "MemoryProbe",
     "PackedScores",
+    "PhraseMemory",
     "Pooling",
     "Recurrent",
     "RecurrentDecoder",

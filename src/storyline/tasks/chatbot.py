@@ -63,6 +63,10 @@ class Chatbot(SequenceEstimator[NextToken]):
                          state that the head reads
     learn_initial_state  make the state before a dialogue a parameter
     longest              a dialogue of more tokens is learned in parts of so many, each from the initial state on
+    phrases              tokens of the longest phrase that is looked up in the training dialogues: what followed it is
+                         mixed into what the network foretells, as far as that helps on the held-out dialogues
+                         (layers.PhraseMemory). The model then holds the training dialogues, 8 bytes a token. None: it
+                         holds none of them
     epochs               at most so many passes
     max_steps            at most so many steps, also in the middle of a pass; None: all passes
     batch_tokens         tokens of a batch, about
@@ -99,6 +103,7 @@ class Chatbot(SequenceEstimator[NextToken]):
         dropout: float = 0.3,
         learn_initial_state: bool = False,
         longest: int = 512,
+        phrases: int | None = None,
         epochs: int = 10,
         max_steps: int | None = None,
         batch_tokens: int = 2000,
@@ -139,8 +144,8 @@ class Chatbot(SequenceEstimator[NextToken]):
         validation  dialogues to choose the best weights by; None: `validation_fraction` of X
         folder, resume, events: as in Classifier.fit
 
-        Raises ValueError for a setting that does not fit, for a turn that is empty or no text, and where no dialogue
-        has two turns.
+        Raises ValueError for a setting that does not fit, for a turn that is empty or no text, where no dialogue has
+        two turns, and for phrases without a held-out dialogue.
         """
         settings = check_settings(ChatbotSettings, self.get_params(deep=False))
         dialogues = check_dialogues(X, "X")
@@ -152,6 +157,11 @@ class Chatbot(SequenceEstimator[NextToken]):
                 "of two turns or more"
             )
         training, held_out = _hold_out(dialogues, settings, given)
+        if settings.phrases is not None and not held_out:
+            raise ValueError(
+                f"phrases={settings.phrases} needs held-out dialogues, which say how far phrases are to be trusted, "
+                "and validation_fraction is 0; raise it, give validation, or set phrases=None"
+            )
         self.encoder_ = text_encoder(
             "subword",
             lowercase=settings.lowercase,
@@ -185,6 +195,11 @@ class Chatbot(SequenceEstimator[NextToken]):
             single=single,
             vocabulary=self.encoder_.size,
         )
+        if (phrases := self.network_.phrases) is not None:
+            with measuring(self.threads):
+                costs = score_dialogues(self.network_, checked)
+            phrases.keep(ids)
+            phrases.fit_weights(checked, costs)
         return self
 
     def conversation(self, *, seed: int | None = None) -> Conversation:

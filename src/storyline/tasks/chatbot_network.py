@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from storyline.data import Batch, TextEncoder
-from storyline.layers import SampledHead, TiedHead, TokenEmbedding
+from storyline.layers import PhraseMemory, SampledHead, TiedHead, TokenEmbedding
 from storyline.tasks.batches import Batches
 from storyline.tasks.chatbot_settings import ChatbotSettings
 from storyline.tasks.dialogues import Dialogues
@@ -38,7 +38,13 @@ def new_chat_network(settings: ChatbotSettings, encoder: TextEncoder) -> NextTok
     # Before it has learned anything the model foretells the frequencies of the tokens.
     with torch.no_grad():
         head.bias.copy_((counts + 0.5).log() - (counts + 0.5).sum().log())
-    return NextToken(embedding, new_core(settings, settings.embedding_size), head, dropout=settings.dropout)
+    return NextToken(
+        embedding,
+        new_core(settings, settings.embedding_size),
+        head,
+        dropout=settings.dropout,
+        phrases=None if settings.phrases is None else PhraseMemory(settings.phrases),
+    )
 
 
 class DialogueProgram:

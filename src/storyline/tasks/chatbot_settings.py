@@ -22,6 +22,8 @@ class ChatbotSettings(NextTokenSettings):
     softmax: Literal["full", "sampled", "auto"]
     candidates: PositiveInt
     longest: PositiveInt
+    # Models that were saved before there was the choice have none.
+    phrases: PositiveInt | None = None
     epochs: PositiveInt
     batch_tokens: PositiveInt
     learning_rate: PositiveFloat

@@ -39,7 +39,7 @@ def score_tokens(
         surprisal = _read(network, ids, wanted)
         for place, row in enumerate(chosen):
             found[row][:] = surprisal[place][wanted[place]].numpy()
-    return found
+    return found if network.phrases is None else network.phrases.surprisal(rows, found)
 
 
 def score_beginnings(

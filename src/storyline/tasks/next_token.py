@@ -7,7 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from storyline.layers import GRU, LSTM, RNN, AdaptiveHead, LinearHead, LockedDropout, TiedHead, TokenEmbedding
+from storyline.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    AdaptiveHead,
+    LinearHead,
+    LockedDropout,
+    PhraseMemory,
+    TiedHead,
+    TokenEmbedding,
+)
 from storyline.layers.transformer import Transformer
 from storyline.tasks.estimator import recurrent
 from storyline.tasks.next_token_settings import NextTokenSettings
@@ -20,9 +30,11 @@ class NextToken(nn.Module):
 
     dropout   of the embedded tokens, the same channels at all steps of a chunk
     shortcut  the head reads the embedded token beside the state
+    phrases   corrects what `step` foretells by what followed the same phrases in the texts that it keeps
 
     The state goes in and out as a dict of h and c (layers, batch, size), so that one text may be read in chunks; that
-    of a Transformer as one of its parts. The batch is the second axis of all of them.
+    of a Transformer as one of its parts, and with `phrases` where the last ones stand. The batch is the second axis of
+    all of them.
     """
 
     def __init__(
@@ -33,10 +45,12 @@ class NextToken(nn.Module):
         *,
         dropout: float = 0.0,
         shortcut: bool = False,
+        phrases: PhraseMemory | None = None,
     ) -> None:
         super().__init__()
         self.embedding, self.layer, self.head = embedding, layer, head
         self.dropout, self.shortcut = LockedDropout(dropout, batch_first=True), shortcut
+        self.phrases = phrases
 
     def forward(
         self, ids: Tensor, carry: Carry | None = None, lengths: Tensor | None = None
@@ -47,17 +61,22 @@ class NextToken(nn.Module):
         """
         embedded = self.dropout(self.embedding(ids))
         output, state = self.layer(embedded, self._state(carry), lengths=lengths)
-        return self.for_head(output, embedded), self._carry(state)
+        return self.for_head(output, embedded), self._carry(state) | self._phrases_read(ids, carry, lengths)
 
     def step(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
         """One token of each row, in constant time: ids (batch,) -> log probabilities (batch, size), new state."""
         embedded = self.embedding(ids)
         output, state = self.layer.step(embedded, self._state(carry))
-        return self.head.log_probabilities(self.for_head(output, embedded)), self._carry(state)
+        scores = self.head.log_probabilities(self.for_head(output, embedded))
+        read = self._phrases_read(ids.unsqueeze(1), carry)
+        if self.phrases is not None:
+            scores = self.phrases.log_probabilities(scores, read["phrases"][0])
+        return scores, self._carry(state) | read
 
     def initial_carry(self, rows: int) -> Carry:
         """The state before the first token of `rows` texts."""
-        return self._carry(self.layer.initial_state(rows))
+        carry = self._carry(self.layer.initial_state(rows))
+        return carry if self.phrases is None else carry | {"phrases": self.phrases.first(rows).unsqueeze(0)}
 
     def begun_again(self, carry: Carry, rows: Tensor) -> Carry:
         """The state with that of some rows, (batch,) bool, put back to what it is before the first token."""
@@ -69,6 +88,13 @@ class NextToken(nn.Module):
 
     def for_head(self, output: Tensor, embedded: Tensor) -> Tensor:
         return torch.cat([output, embedded], dim=-1) if self.shortcut else output
+
+    def _phrases_read(self, ids: Tensor, carry: Carry | None, lengths: Tensor | None = None) -> Carry:
+        """The part of the state that is the phrases' own, after ids (batch, time)."""
+        if self.phrases is None:
+            return {}
+        before = self.phrases.first(len(ids)) if carry is None else carry["phrases"][0]
+        return {"phrases": self.phrases.after(before, ids, lengths).unsqueeze(0)}
 
     def _state(self, carry: Carry | None) -> Any:
         if carry is None:

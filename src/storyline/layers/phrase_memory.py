@@ -1,0 +1,221 @@
+"""What followed the phrases of a text that is kept, beside what another model foretells."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# Stands before every text, and what stands nowhere in it; no token is negative.
+_BEGIN, _NOWHERE = -1, -2
+# Classes of how often a phrase stands in the texts: once, up to 2, up to 4, ..., more often.
+_UP_TO = [2**power for power in range(11)]
+# Of the search for the weights, at most.
+_STEPS = 200
+
+
+class PhraseMemory(nn.Module):
+    """Remembers texts word for word, and corrects by them the probabilities p_0 of another model.
+
+    h_n is the phrase of the last n tokens before w, and c(h) how often h stands in the texts:
+
+        p_n(w) = (1 - a_n) p_(n-1)(w) + a_n c(h_n w) / c(h_n)    for n = 1, ..., `longest`, as long as c(h_n) > 0
+
+    the interpolation of n-grams by Jelinek and Mercer (1980), which ends in the other model instead of in the
+    frequencies of tokens. Each n and each class of c(h_n) (1, 2, 3-4, 5-8, ...) has a weight a_n of its own, which
+    `fit_weights` chooses on texts that are not kept. So a phrase that stands once in the texts is trusted where others
+    like it were right. No phrase reaches back beyond the beginning of its text, and it counts as a token that it
+    begins there.
+
+    longest  tokens of a phrase that is looked up, at least 1
+
+    The texts lie in one array, and their places in the order of what begins there (a suffix array, Manber and Myers
+    1993, as language models use it: Liu et al. 2024, "Infini-gram"): 8 bytes a token in memory and in the file. The
+    places at which a phrase begins stand side by side in that order, and a token more narrows them by binary search. So
+    what is kept of a text that is read is where its last 1, 2, ..., `longest` tokens stand, however long it becomes. An
+    empty memory changes nothing.
+    """
+
+    text: Tensor
+    order: Tensor
+    weights: Tensor
+
+    def __init__(self, longest: int) -> None:
+        super().__init__()
+        if longest < 1:
+            raise ValueError(f"longest is {longest}; a phrase has one token or more")
+        self.longest = longest
+        for name in ("text", "order"):
+            self.register_buffer(name, torch.empty(0, dtype=torch.int32))
+        self.register_buffer("weights", torch.zeros(longest, len(_UP_TO) + 1, dtype=torch.float64))
+
+    def keep(self, texts: Sequence[np.ndarray]) -> None:
+        """Remember texts, ids (n_i,) each, in the place of those before; the weights stay as they are."""
+        begin = np.array([_BEGIN])
+        parts = [part for text in texts for part in (begin, text)]
+        text = np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+        if len(text) >= 2**31:
+            raise ValueError(
+                f"the texts have {len(text):,} tokens; a phrase memory keeps fewer than {2**31:,}"
+            )
+        device = self.text.device
+        self.text = torch.from_numpy(text.astype(np.int32)).to(device)
+        # With the token that follows, a phrase is one longer.
+        self.order = torch.from_numpy(_order(text, self.longest + 1).astype(np.int32)).to(device)
+
+    def fit_weights(self, texts: Sequence[np.ndarray], costs: Sequence[np.ndarray]) -> None:
+        """Choose the weights so that other texts cost least, with one time more that each kind of phrase was wrong.
+
+        So what the texts do not show has a weight of 0, and nothing one of 1.
+
+        texts  ids (n_i,) each, none of them kept
+        costs  of each text's last tokens, as many as it has costs: -log p_0 in nats
+        """
+        found, classes, base = self._looked_up(texts, costs)
+        logits = torch.zeros_like(self.weights, requires_grad=True)
+        search = torch.optim.LBFGS([logits], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+        def cost() -> float:
+            search.zero_grad()
+            total = -self._last(found, classes, base, logits.sigmoid()).log().sum()
+            total = total + nn.functional.softplus(logits).sum()
+            total.backward()
+            return total.item()
+
+        with torch.enable_grad():
+            search.step(cost)
+        self.weights = logits.detach().sigmoid()
+
+    def surprisal(self, texts: Sequence[np.ndarray], costs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """-log p of the same tokens as `costs`, which are -log p_0 of each text's last tokens in nats."""
+        total = -self._last(*self._looked_up(texts, costs), self.weights).log()
+        return [part.numpy() for part in total.split([len(cost) for cost in costs])]
+
+    def first(self, rows: int) -> Tensor:
+        """Where the phrases stand that end before the first token of `rows` texts, (rows, 2 * longest): from, up to."""
+        nowhere = torch.zeros(rows, 2 * self.longest, dtype=torch.int64, device=self.text.device)
+        return self._next(nowhere, torch.full((rows,), _BEGIN, device=self.text.device))
+
+    def after(self, where: Tensor, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Where the last phrases stand after ids (rows, time), of which `lengths` (rows,) count."""
+        if len(self.text) == 0:
+            return where
+        time = ids.shape[1]
+        if lengths is None and time > self.longest:
+            # What was read before is in no phrase any more.
+            ids, time, where = ids[:, -self.longest :], self.longest, torch.zeros_like(where)
+        for step in range(time):
+            following = self._next(where, ids[:, step])
+            if lengths is not None:
+                following = torch.where((step < lengths.to(where.device)).unsqueeze(1), following, where)
+            where = following
+        return where
+
+    def log_probabilities(self, base: Tensor, where: Tensor) -> Tensor:
+        """Log p of every token, (rows, size), from that of the other model and where the last phrases stand."""
+        p = base.double().exp()
+        for own, bounds in zip(p, where.view(len(where), 2, -1).transpose(1, 2).tolist(), strict=True):
+            for n, (low, high) in enumerate(bounds):
+                if low == high:
+                    break
+                seen = high - low
+                weight = self.weights[n, bisect_left(_UP_TO, seen)]
+                # Of the two that are no tokens, one follows the end of a text.
+                following = self._token(slice(low, high), n + 1) - _NOWHERE
+                share = following.bincount(minlength=p.shape[1] - _NOWHERE)[-_NOWHERE:].double() / seen
+                own.mul_(1 - weight).add_(weight * share)
+        return p.log().to(base.dtype)
+
+    def _looked_up(
+        self, texts: Sequence[np.ndarray], costs: Sequence[np.ndarray]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of every token that has a cost: c(h_n w) / c(h_n) and the class of c(h_n), -1 for none, (tokens, longest);
+        p_0 (tokens,).
+        """
+        # So many tokens that stand nowhere keep phrases within their texts.
+        apart = np.array([*[_NOWHERE] * self.longest, _BEGIN])
+        rows = np.concatenate([part for text in texts for part in (apart, text)])
+        ends = np.cumsum([len(apart) + len(text) for text in texts])
+        scored = np.concatenate(
+            [np.arange(end - len(cost), end) for end, cost in zip(ends, costs, strict=True)]
+        )
+        counts = self._counts(torch.from_numpy(rows))
+        length = torch.arange(1, self.longest + 1)
+        begins = torch.from_numpy(scored)[:, None] - length
+        before, with_next = counts[begins, length], counts[begins, length + 1]
+        found = with_next.double() / before.clamp(min=1)
+        classes = torch.where(before > 0, torch.bucketize(before, torch.tensor(_UP_TO)), -1)
+        return found, classes, torch.from_numpy(np.exp(-np.concatenate(costs)))
+
+    def _last(self, found: Tensor, classes: Tensor, base: Tensor, weights: Tensor) -> Tensor:
+        """p_longest of every token, (tokens,), from what `_looked_up` gives."""
+        p = base
+        for n in range(self.longest):
+            weight = torch.where(classes[:, n] >= 0, weights[n, classes[:, n].clamp(min=0)], 0.0)
+            p = (1 - weight) * p + weight * found[:, n]
+        return p
+
+    def _counts(self, row: Tensor) -> Tensor:
+        """How often the phrases that begin at each place of a row stand in the texts, (places, longest + 2)."""
+        low, high = torch.zeros_like(row), torch.full_like(row, len(self.text))
+        counts = torch.zeros(len(row), self.longest + 2, dtype=torch.int64, device=row.device)
+        for n in range(self.longest + 1):
+            alive = (high > low).nonzero().squeeze(1)
+            alive = alive[alive + n < len(row)]
+            found = self._narrowed(low[alive], high[alive], n, row[alive + n])
+            low, high = (torch.zeros_like(row).index_copy(0, alive, bound) for bound in found)
+            counts[:, n + 1] = high - low
+        return counts
+
+    def _next(self, where: Tensor, token: Tensor) -> Tensor:
+        """Where the last phrases stand after a token (rows,) more: each is the phrase before it, narrowed."""
+        low, high = where.chunk(2, dim=1)
+        # Before one token stands the empty phrase, which is everywhere.
+        low = nn.functional.pad(low[:, :-1], (1, 0))
+        high = nn.functional.pad(high[:, :-1], (1, 0), value=len(self.text))
+        length = torch.arange(self.longest, device=where.device)
+        return torch.cat(self._narrowed(low, high, length, token.unsqueeze(1)), dim=1)
+
+    def _narrowed(
+        self, low: Tensor, high: Tensor, length: Tensor | int, token: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of the places from low up to high in `order`, where phrases of `length` tokens begin, those that go on so."""
+        # Side by side: the first place whose token is not less, and the first whose token is greater.
+        first = torch.tensor([True, False], device=low.device).view(2, *[1] * low.dim())
+        low, high = torch.stack([low, low]), torch.stack([high, high])
+        while bool((open_ := low < high).any()):
+            middle = (low + high) // 2
+            found = self._token(middle.clamp(max=len(self.text) - 1), length)
+            less = open_ & ((found < token) | (~first & (found == token)))
+            low, high = torch.where(less, middle + 1, low), torch.where(open_ & ~less, middle, high)
+        return low[0], low[1]
+
+    def _token(self, places: Tensor | slice, later: Tensor | int) -> Tensor:
+        """The token so much later than what stands at places of `order`; behind the last text less than any."""
+        at = self.order[places] + later
+        return torch.where(at < len(self.text), self.text[at.clamp(max=len(self.text) - 1)], _NOWHERE).long()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # How much is remembered is known to the file alone.
+        for name in ("text", "order"):
+            if (saved := state_dict.get(prefix + name)) is not None:
+                setattr(self, name, torch.empty_like(saved, device=self.text.device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _order(text: np.ndarray, longest: int) -> np.ndarray:
+    """The places of a text by what begins there, by `longest` tokens of it or more.
+
+    By doubling (Manber and Myers 1993): what is sorted by k tokens is sorted by 2k with the rank of the k behind them.
+    """
+    rank, known = text - _BEGIN, 1
+    while known < longest:
+        behind = np.zeros_like(rank)
+        behind[:-known] = rank[known:] + 1
+        _, rank = np.unique(rank * (behind.max(initial=0) + 1) + behind, return_inverse=True)
+        known *= 2
+    return np.argsort(rank, kind="stable")
