@@ -21,7 +21,8 @@ _STEPS = 200
 class PhraseMemory(nn.Module):
     """Remembers texts word for word, and corrects by them the probabilities p_0 of another model.
 
-    h_n is the phrase of the last n tokens before w, and c(h) how often h stands in the texts:
+    h_n is the phrase of the last n tokens before w, c(h w) how often w follows it in the texts, and c(h) the sum of
+    that over all w:
 
         p_n(w) = (1 - a_n) p_(n-1)(w) + a_n c(h_n w) / c(h_n)    for n = 1, ..., `longest`, as long as c(h_n) > 0
 
@@ -120,14 +121,13 @@ class PhraseMemory(nn.Module):
         p = base.double().exp()
         for own, bounds in zip(p, where.view(len(where), 2, -1).transpose(1, 2).tolist(), strict=True):
             for n, (low, high) in enumerate(bounds):
-                if low == high:
+                # What follows the end of a text is no token.
+                following = self._token(slice(low, high), n + 1)
+                counts = (following - _NOWHERE).bincount(minlength=len(own) - _NOWHERE)[-_NOWHERE:]
+                if (seen := int(counts.sum())) == 0:
                     break
-                seen = high - low
                 weight = self.weights[n, bisect_left(_UP_TO, seen)]
-                # Of the two that are no tokens, one follows the end of a text.
-                following = self._token(slice(low, high), n + 1) - _NOWHERE
-                share = following.bincount(minlength=p.shape[1] - _NOWHERE)[-_NOWHERE:].double() / seen
-                own.mul_(1 - weight).add_(weight * share)
+                own.mul_(1 - weight).add_(weight / seen * counts)
         return p.log().to(base.dtype)
 
     def _looked_up(
@@ -143,10 +143,10 @@ class PhraseMemory(nn.Module):
         scored = np.concatenate(
             [np.arange(end - len(cost), end) for end, cost in zip(ends, costs, strict=True)]
         )
-        counts = self._counts(torch.from_numpy(rows))
+        counts, followed = self._counts(torch.from_numpy(rows))
         length = torch.arange(1, self.longest + 1)
         begins = torch.from_numpy(scored)[:, None] - length
-        before, with_next = counts[begins, length], counts[begins, length + 1]
+        before, with_next = followed[begins, length - 1], counts[begins, length]
         found = with_next.double() / before.clamp(min=1)
         classes = torch.where(before > 0, torch.bucketize(before, torch.tensor(_UP_TO)), -1)
         return found, classes, torch.from_numpy(np.exp(-np.concatenate(costs)))
@@ -159,17 +159,23 @@ class PhraseMemory(nn.Module):
             p = (1 - weight) * p + weight * found[:, n]
         return p
 
-    def _counts(self, row: Tensor) -> Tensor:
-        """How often the phrases that begin at each place of a row stand in the texts, (places, longest + 2)."""
+    def _counts(self, row: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the phrases of 1, 2, ... tokens that begin at each place of a row, how often they stand in the texts, and
+        how often a token follows them there: (places, longest + 1) each.
+        """
         low, high = torch.zeros_like(row), torch.full_like(row, len(self.text))
-        counts = torch.zeros(len(row), self.longest + 2, dtype=torch.int64, device=row.device)
+        counts = torch.zeros(len(row), self.longest + 1, dtype=torch.int64)
+        followed = torch.zeros_like(counts)
         for n in range(self.longest + 1):
             alive = (high > low).nonzero().squeeze(1)
             alive = alive[alive + n < len(row)]
-            found = self._narrowed(low[alive], high[alive], n, row[alive + n])
-            low, high = (torch.zeros_like(row).index_copy(0, alive, bound) for bound in found)
-            counts[:, n + 1] = high - low
-        return counts
+            own = self._narrowed(low[alive], high[alive], n, row[alive + n])
+            low, high = (torch.zeros_like(row).index_copy(0, alive, bound) for bound in own)
+            counts[:, n] = high - low
+            # The ends of texts come first in the order of what follows.
+            _, after_ends = self._narrowed(*own, n + 1, torch.tensor(_BEGIN))
+            followed[alive, n] = own[1] - after_ends
+        return counts, followed
 
     def _next(self, where: Tensor, token: Tensor) -> Tensor:
         """Where the last phrases stand after a token (rows,) more: each is the phrase before it, narrowed."""
