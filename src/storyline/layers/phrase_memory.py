@@ -84,17 +84,19 @@ class PhraseMemory(nn.Module):
             search.zero_grad()
             total = -self._last(found, classes, base, logits.sigmoid()).log().sum()
             total = total + nn.functional.softplus(logits).sum()
-            total.backward()
+            total.backward()  # type: ignore[no-untyped-call]
             return total.item()
 
         with torch.enable_grad():
-            search.step(cost)
+            search.step(cost)  # type: ignore[no-untyped-call]
         self.weights = logits.detach().sigmoid()
 
     def surprisal(self, texts: Sequence[np.ndarray], costs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """-log p of the same tokens as `costs`, which are -log p_0 of each text's last tokens in nats."""
-        total = -self._last(*self._looked_up(texts, costs), self.weights).log()
-        return [part.numpy() for part in total.split([len(cost) for cost in costs])]
+        if len(self.text) == 0:
+            return list(costs)
+        p = self._last(*self._looked_up(texts, costs), self.weights).numpy()
+        return np.split(-np.log(p), np.cumsum([len(cost) for cost in costs])[:-1])
 
     def first(self, rows: int) -> Tensor:
         """Where the phrases stand that end before the first token of `rows` texts, (rows, 2 * longest): from, up to."""
