@@ -61,7 +61,10 @@ def rows_of(name: str, *keys: str) -> list[Row]:
 def claims() -> str:
     """What must hold, and what was measured."""
     lines = ["| claim | must | measured | aim |", "|---|---|---|---|"]
-    lines += [_line(*each) for each in (*_instruments(), *_overhead(), *_remember(), *_told(), *_diagnosed())]
+    lines += [
+        _line(*each)
+        for each in (*_instruments(), *_overhead(), *_remember(), *_told(), *_quick(), *_diagnosed())
+    ]
     return "\n".join(lines)
 
 
@@ -120,6 +123,13 @@ def _told() -> Iterable[tuple[str, str, str, str]]:
             learned = at[0]["trained_distance"]
             said = f"*{claim.story}*, learned up to {int(learned):,}, asked at {claim.distance:,}"
             yield said, must, f"{shares}{_short(claim, at)}", AIMS.get(claim.story, "")
+
+
+def _quick() -> Iterable[tuple[str, str, str, str]]:
+    for row in rows_of("quick", "jobs"):
+        said = f"these claims again, `stories --quick`, {row['jobs']} trainings side by side"
+        found = f"{float(row['seconds']) / 60:.1f} minutes, {row['trainings']} trainings; {row['holds']} of "
+        yield said, "30 minutes, all hold", f"{found}{row['claims']} hold", ""
 
 
 def _short(claim: Claim, rows: list[Row]) -> str:
