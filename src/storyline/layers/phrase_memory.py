@@ -29,8 +29,8 @@ class PhraseMemory(nn.Module):
     the interpolation of n-grams by Jelinek and Mercer (1980), which ends in the other model instead of in the
     frequencies of tokens. Each n and each class of c(h_n) (1, 2, 3-4, 5-8, ...) has a weight a_n of its own, which
     `fit_weights` chooses on texts that are not kept. So a phrase that stands once in the texts is trusted where others
-    like it were right. No phrase reaches back beyond the beginning of its text, and it counts as a token that it
-    begins there.
+    like it were right. No phrase reaches back beyond the beginning of its text; that it begins there counts as one
+    token of it.
 
     longest  tokens of a phrase that is looked up, at least 1
 
