@@ -312,6 +312,25 @@ void step_of(const Step& step, int64_t rows, const ReadsOf& from, const std::vec
   step.cell->step(rows, reads, was.data(), is.data(), threads);
 }
 
+// more, its stride, its rows, the row of it that each token takes, (batch, time); the output, its strides by batch and time.
+using TableOf = std::tuple<uintptr_t, int64_t, int64_t, uintptr_t>;
+
+void sentences_of(const Step& step, int64_t batch, int64_t time, uintptr_t lengths, const TableOf& from,
+                  const SequenceOf& output, const std::vector<uintptr_t>& initial, const std::vector<uintptr_t>& last,
+                  bool reverse, int threads) {
+  const auto [more, more_stride, more_rows, more_row] = from;
+  const auto [to, batch_stride, time_stride] = output;
+  const Sentences all{time, batch, address<const int64_t>(lengths), address<const void>(more), more_stride,
+                      address<const int64_t>(more_row), address<void>(to), batch_stride, time_stride, reverse};
+  within("lengths", all.lengths, batch, 1, time);
+  within("more_rows", all.more_row, batch * time, 0, more_rows - 1);
+  std::array<const void*, most_states> first{};
+  std::array<void*, most_states> after{};
+  for (size_t i = 0; i < initial.size(); i++) first[i] = address<const void>(initial[i]), after[i] = address<void>(last[i]);
+  nb::gil_scoped_release release;
+  step.cell->sentences(all, first.data(), after.data(), threads);
+}
+
 // sizes: the sentences that there are, then, as the addresses, in the order of Asked.
 template <class T> void attend(std::array<int64_t, 6> sizes, std::array<uintptr_t, 9> at, int threads) {
   const auto [any, sentences, width, source, size, read] = sizes;
@@ -325,10 +344,11 @@ template <class T> void attend(std::array<int64_t, 6> sizes, std::array<uintptr_
   packers<T>().attend(asked);
 }
 
-void product(const Projection& projection, int64_t rows, RowsOf x, RowsOf y, int threads) {
+// place: which row of both each is; 0: its own. Python makes them itself.
+void product(const Projection& projection, int64_t rows, uintptr_t place, RowsOf x, RowsOf y, int threads) {
   nb::gil_scoped_release release;
-  projection.matrix->product(rows, address<const void>(std::get<0>(x)), std::get<1>(x), address<void>(std::get<0>(y)),
-                             std::get<1>(y), threads);
+  projection.matrix->product(rows, address<const int64_t>(place), address<const void>(std::get<0>(x)), std::get<1>(x),
+                             address<void>(std::get<0>(y)), std::get<1>(y), threads);
 }
 
 void likeliest(const Projection& projection, int64_t rows, RowsOf x, int64_t count, int64_t end,
@@ -393,7 +413,7 @@ NB_MODULE(_native, m) {
       .def("backward", short_backward);
   m.def("short_scan", short_scan);
   nb::class_<Projection>(m, "Projection").def("product", product).def("likeliest", likeliest);
-  nb::class_<Step>(m, "Step").def("step", step_of);
+  nb::class_<Step>(m, "Step").def("step", step_of).def("sentences", sentences_of);
   m.def("step_float", packed_step<float>);
   m.def("step_double", packed_step<double>);
   m.def("attend_float", attend<float>);
