@@ -22,8 +22,11 @@ namespace storyline::STORYLINE_TARGET {
 // tanh 1 may as well be there, and neither power nor their product leaves the range of a float.
 inline constexpr double largest_key = 14;
 
-// The scores of one row, before the softmax; room (A,).
-template <class T> void scores_of(const Asked<T>& p, const T* query, const T* keys, bool large, int64_t length, T* room, T* scores) {
+// The scores of one row, before the softmax; room (A,). Meanwhile numbers [from, to) of the values of each token are
+// fetched: they come from far away, and a score is a row of divisions, which wait for nothing but each other.
+template <class T>
+void scores_of(const Asked<T>& p, const T* query, const T* keys, bool large, int64_t length, T* room, T* scores,
+               const T* values, int64_t from, int64_t to) {
   constexpr int L = lanes<T>;
   const T most = T(largest_key) + Range<T>::tanh_is_one;
   for (int64_t u = 0; !large && u < p.size; u += L) {
@@ -37,6 +40,7 @@ template <class T> void scores_of(const Asked<T>& p, const T* query, const T* ke
   };
   for (int64_t t = 0; t < length; t++) {
     const T* key = keys + t * p.size;
+    for (int64_t j = from; j < to; j += 64 / int64_t(sizeof(T))) __builtin_prefetch(values + t * p.read + j, 0, 2);
     V<T> sum{};
     int64_t u = 0;
     for (; u + L <= p.size; u += L) sum += term(key, u, L);
@@ -59,21 +63,32 @@ template <class T> void softmax(T* scores, int64_t length, int64_t source) {
   std::fill(scores + length, scores + source, T(0));
 }
 
-// M rows of context at once, so that each value is read once.
+// S vectors of M rows of context; the last may have fewer lanes, where S is 1.
+template <class T, int M, int S>
+INLINE void some_contexts(const Asked<T>& p, const T* weights, const T* values, int64_t length, T* context, int some) {
+  constexpr int L = lanes<T>;
+  V<T> sums[M][S] = {};
+  for (int64_t t = 0; t < length; t++) {
+    V<T> value[S];
+    for (int s = 0; s < S; s++) value[s] = load_some(values + t * p.read + s * L, some);
+    for (int m = 0; m < M; m++) {
+      const V<T> weight = all(weights[m * p.source + t]);
+      for (int s = 0; s < S; s++) sums[m][s] = fma(weight, value[s], sums[m][s]);
+    }
+  }
+  for (int m = 0; m < M; m++)
+    for (int s = 0; s < S; s++) store_some(context + m * p.read + s * L, sums[m][s], some);
+}
+
+// M rows of context at once, so that each value is read once; two vectors, so that more sums are under way than one
+// addition takes cycles, and a line of memory is read whole.
 template <class T, int M>
 void contexts(const Asked<T>& p, const T* weights, const T* values, int64_t length, T* context) {
   constexpr int L = lanes<T>;
-  auto some_of = [&](int64_t j, int some) __attribute__((always_inline)) {
-    V<T> sums[M] = {};
-    for (int64_t t = 0; t < length; t++) {
-      const V<T> value = load_some(values + t * p.read + j, some);
-      for (int m = 0; m < M; m++) sums[m] = fma(all(weights[m * p.source + t]), value, sums[m]);
-    }
-    for (int m = 0; m < M; m++) store_some(context + m * p.read + j, sums[m], some);
-  };
   int64_t j = 0;
-  for (; j + L <= p.read; j += L) some_of(j, L);
-  if (j < p.read) some_of(j, int(p.read - j));
+  for (; j + 2 * L <= p.read; j += 2 * L) some_contexts<T, M, 2>(p, weights, values + j, length, context + j, L);
+  for (; j < p.read; j += L)
+    some_contexts<T, M, 1>(p, weights, values + j, length, context + j, int(std::min<int64_t>(L, p.read - j)));
 }
 
 template <class T> void attend_sentence(const Asked<T>& p, int64_t i) {
@@ -81,12 +96,14 @@ template <class T> void attend_sentence(const Asked<T>& p, int64_t i) {
   scratch.start(p.size * int64_t(sizeof(T)) + 64);
   T* room = scratch.take<T>(p.size);
   const int64_t place = p.sentence[i], length = p.lengths[place], first = i * p.width;
-  for (int64_t r = first; r < first + p.width; r++) {
+  const T* values = p.values + place * p.source * p.read;
+  for (int64_t m = 0; m < p.width; m++) {
+    const int64_t r = first + m;
     T* weights = p.weights + r * p.source;
-    scores_of<T>(p, p.query + r * p.size, p.keys + place * p.source * p.size, p.large[place], length, room, weights);
+    scores_of<T>(p, p.query + r * p.size, p.keys + place * p.source * p.size, p.large[place], length, room, weights, values,
+                 p.read * m / p.width, p.read * (m + 1) / p.width);
     softmax<T>(weights, length, p.source);
   }
-  const T* values = p.values + place * p.source * p.read;
   for (int64_t r = 0; r < p.width;) {
     const T* weights = p.weights + (first + r) * p.source;
     T* context = p.context + (first + r) * p.read;

@@ -1,133 +1,18 @@
-// Python's door. Addresses and strides come in as integers, checked by src/storyline/kernels/arguments.py; plain calls and
-// the steps of a stream bring their tensors, which tensors.h checks (docs/decisions/0014). The engine of the widest target
-// that this machine runs is picked. Built without torch and without an OpenMP runtime of its own:
+// Python's door to the passes and the streams; packed_bindings.cpp is that to what decoding keeps packed. Addresses and
+// strides come in as integers, checked by src/storyline/kernels/arguments.py; plain calls and the steps of a stream bring
+// their tensors, which tensors.h checks (docs/decisions/0014). The engine of the widest target that this machine runs is
+// picked. Built without torch and without an OpenMP runtime of its own:
 // the symbols of OpenMP are those that torch has loaded, so that both share one pool of threads.
-#include <nanobind/nanobind.h>
-#include <nanobind/stl/array.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/unique_ptr.h>
-#include <nanobind/stl/vector.h>
-
 #include <pthread.h>
 
 #include <atomic>
 
-#include "engine.h"
-#include "packed.h"
+#include "bindings.h"
 #include "short_scan.h"
-
-namespace nb = nanobind;
 
 namespace storyline {
 
-#define TARGET(name)             \
-  namespace name {               \
-  const Engines& get();          \
-  const AllPackers& packers();   \
-  }
-STORYLINE_TARGETS(TARGET)
-#undef TARGET
-
 namespace {
-
-struct Target {
-  const char* name;
-  const Engines& (*get)();
-  const AllPackers& (*packers)();
-  bool runs;
-};
-
-std::vector<Target> targets() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool v2 = __builtin_cpu_supports("x86-64-v2"), v3 = __builtin_cpu_supports("x86-64-v3"),
-             v4 = __builtin_cpu_supports("x86-64-v4");
-#else
-  const bool neon = true;
-#endif
-  return {
-#define TARGET(name) {#name, name::get, name::packers, name},
-      STORYLINE_TARGETS(TARGET)
-#undef TARGET
-  };
-}
-
-const Engines* engine = nullptr;
-const AllPackers* packed = nullptr;
-const char* engine_name = nullptr;
-
-void choose(const std::string& wanted) {
-  std::string known;
-  for (const Target& target : targets()) {
-    known += (known.empty() ? "" : ", ") + std::string(target.name) + (target.runs ? "" : " (not on this machine)");
-    if (wanted.empty() ? target.runs : wanted == target.name) {
-      if (!target.runs) break;
-      engine = &target.get();
-      packed = &target.packers();
-      engine_name = target.name;
-      if (!wanted.empty()) return;
-    }
-  }
-  if (!wanted.empty() || !engine)
-    throw nb::value_error(("target is '" + wanted + "'; this build has " + known).c_str());
-}
-
-using SequenceOf = std::tuple<uintptr_t, int64_t, int64_t>;
-using RowsOf = std::tuple<uintptr_t, int64_t>;
-
-template <class T> Sequence<T> sequence(const SequenceOf& s) {
-  return {reinterpret_cast<T*>(std::get<0>(s)), std::get<1>(s), std::get<2>(s)};
-}
-template <class T> void rows(const std::vector<RowsOf>& from, Rows<T>* to) {
-  for (size_t i = 0; i < from.size(); i++) to[i] = {reinterpret_cast<T*>(std::get<0>(from[i])), std::get<1>(from[i])};
-}
-template <class T> T* address(uintptr_t a) { return reinterpret_cast<T*>(a); }
-
-struct Call {  // the arguments that both passes share
-  int cell;
-  std::array<int64_t, 5> sizes;
-  bool reverse;
-  int parts, threads;
-  uintptr_t lengths;
-  SequenceOf resets, input, output;
-  std::vector<RowsOf> initial, fresh, last;
-  int heads;
-  std::array<uintptr_t, 5> weights;
-  std::vector<uintptr_t> own;
-  RowsOf mask;
-  std::vector<SequenceOf> zoneout;
-  std::array<uintptr_t, 4> kept;
-};
-
-template <class T> Problem<T> problem(const Call& call) {
-  Problem<T> p{};
-  std::tie(p.time, p.batch, p.input_size, p.hidden_size, p.output_size) = std::tuple_cat(call.sizes);
-  p.reverse = call.reverse;
-  p.parts = call.parts;
-  p.threads = call.threads;
-  p.lengths = address<const int64_t>(call.lengths);
-  p.resets = sequence<const uint8_t>(call.resets);
-  p.input = sequence<const T>(call.input);
-  p.output = sequence<T>(call.output);
-  rows(call.initial, p.initial);
-  rows(call.fresh, p.fresh);
-  rows(call.last, p.last);
-  p.weight_ih = address<const T>(call.weights[0]);
-  p.weight_hh = address<const T>(call.weights[1]);
-  p.bias_ih = address<const T>(call.weights[2]);
-  p.bias_hh = address<const T>(call.weights[3]);
-  p.weight_hr = address<const T>(call.weights[4]);
-  p.kept_gates = address<T>(call.kept[0]);
-  p.kept_states = address<T>(call.kept[1]);
-  p.kept_h = address<T>(call.kept[2]);
-  p.kept_masked = address<T>(call.kept[3]);
-  p.heads = call.heads;
-  for (size_t i = 0; i < call.own.size(); i++) p.own[i] = address<const T>(call.own[i]);
-  p.mask = {address<const T>(std::get<0>(call.mask)), std::get<1>(call.mask)};
-  for (size_t i = 0; i < call.zoneout.size(); i++) p.zoneout[i] = sequence<const T>(call.zoneout[i]);
-  return p;
-}
 
 template <class T> const Pass<T>& pass(int cell);
 template <> const Pass<float>& pass(int cell) { return engine->of_float.of[cell]; }
@@ -256,89 +141,6 @@ nb::object step_tensor(Stream& s, nb::handle x) {
   return answer;
 }
 
-template <class T> const Packers<T>& packers();
-template <> const Packers<float>& packers() { return packed->of_float; }
-template <> const Packers<double>& packers() { return packed->of_double; }
-
-// A packed matrix, which nothing changes: any number of threads may multiply by it at once.
-struct Projection {
-  std::unique_ptr<AnyProjection> matrix;
-};
-
-template <class T>
-std::unique_ptr<Projection> projection(int64_t N, int64_t K, uintptr_t weight, uintptr_t bias) {
-  return std::make_unique<Projection>(packers<T>().projection(N, K, address<const T>(weight), address<const T>(bias)));
-}
-
-// Likewise, of a cell.
-struct Step {
-  std::unique_ptr<AnyStep> cell;
-};
-
-// sizes: input, hidden_size, size of h, heads.
-template <class T>
-std::unique_ptr<Step> packed_step(int cell, std::array<int64_t, 4> sizes, std::array<uintptr_t, 5> weights,
-                                  std::vector<uintptr_t> own) {
-  Call call{};
-  call.sizes = {1, 1, sizes[0], sizes[1], sizes[2]};
-  call.heads = int(sizes[3]);
-  call.weights = weights;
-  call.own = std::move(own);
-  return std::make_unique<Step>(packers<T>().step[cell](problem<T>(call)));
-}
-
-// Numbers that the engine takes for rows, looked at here since it costs Python microseconds: each from `least` to `most`.
-void within(const char* name, const int64_t* numbers, int64_t count, int64_t least, int64_t most) {
-  for (int64_t i = 0; numbers && i < count; i++)
-    if (numbers[i] < least || numbers[i] > most)
-      throw nb::value_error((std::string(name) + "[" + std::to_string(i) + "] is " + std::to_string(numbers[i]) +
-                             "; it must be from " + std::to_string(least) + " to " + std::to_string(most)).c_str());
-}
-
-// x, its stride; more, its stride, its rows, the row of it that each takes; the rows of the states before, the parent of each.
-using ReadsOf = std::tuple<uintptr_t, int64_t, uintptr_t, int64_t, int64_t, uintptr_t, int64_t, uintptr_t>;
-
-void step_of(const Step& step, int64_t rows, const ReadsOf& from, const std::vector<uintptr_t>& before,
-             const std::vector<uintptr_t>& after, int threads) {
-  const auto [x, x_stride, more, more_stride, more_rows, more_row, rows_before, parent] = from;
-  const Reads reads{address<const void>(x),          x_stride, address<const void>(more), more_stride,
-                    address<const int64_t>(more_row), address<const int64_t>(parent)};
-  within("more_rows", more ? reads.more_row : nullptr, rows, 0, more_rows - 1);
-  within("parents", reads.parent, rows, 0, rows_before - 1);
-  std::array<const void*, most_states> was{};
-  std::array<void*, most_states> is{};
-  for (size_t i = 0; i < before.size(); i++) was[i] = address<const void>(before[i]), is[i] = address<void>(after[i]);
-  nb::gil_scoped_release release;
-  step.cell->step(rows, reads, was.data(), is.data(), threads);
-}
-
-// sizes: the sentences that there are, then, as the addresses, in the order of Asked.
-template <class T> void attend(std::array<int64_t, 6> sizes, std::array<uintptr_t, 9> at, int threads) {
-  const auto [any, sentences, width, source, size, read] = sizes;
-  const Asked<T> asked{sentences, width, source, size, read, address<const T>(at[0]), address<const T>(at[1]),
-                       address<const T>(at[2]), address<const T>(at[3]), address<const uint8_t>(at[4]),
-                       address<const int64_t>(at[5]), address<const int64_t>(at[6]), address<T>(at[7]), address<T>(at[8]),
-                       threads};
-  within("sentences", asked.sentence, sentences, 0, any - 1);
-  within("lengths of the source", asked.lengths, any, 1, source);
-  nb::gil_scoped_release release;
-  packers<T>().attend(asked);
-}
-
-void product(const Projection& projection, int64_t rows, RowsOf x, RowsOf y, int threads) {
-  nb::gil_scoped_release release;
-  projection.matrix->product(rows, address<const void>(std::get<0>(x)), std::get<1>(x), address<void>(std::get<0>(y)),
-                             std::get<1>(y), threads);
-}
-
-void likeliest(const Projection& projection, int64_t rows, RowsOf x, int64_t count, int64_t end,
-               const std::vector<int64_t>& barred, std::array<uintptr_t, 3> found, int threads) {
-  const Wanted wanted{count, end, barred.data(), int64_t(barred.size())};
-  nb::gil_scoped_release release;
-  projection.matrix->likeliest(rows, address<const void>(std::get<0>(x)), std::get<1>(x), wanted, address<void>(found[0]),
-                               address<int64_t>(found[1]), address<void>(found[2]), threads);
-}
-
 // A layer, and the precision that it was made for.
 struct Scan {
   ShortScan scan;
@@ -392,14 +194,7 @@ NB_MODULE(_native, m) {
       .def("forward", short_forward, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg())
       .def("backward", short_backward);
   m.def("short_scan", short_scan);
-  nb::class_<Projection>(m, "Projection").def("product", product).def("likeliest", likeliest);
-  nb::class_<Step>(m, "Step").def("step", step_of);
-  m.def("step_float", packed_step<float>);
-  m.def("step_double", packed_step<double>);
-  m.def("attend_float", attend<float>);
-  m.def("attend_double", attend<double>);
-  m.def("projection_float", projection<float>);
-  m.def("projection_double", projection<double>);
+  bind_packed(m);
   m.def("stream_float", stream<float>);
   m.def("stream_double", stream<double>);
   m.def("cells", [] {

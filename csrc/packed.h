@@ -18,8 +18,10 @@ struct Wanted {
 class AnyProjection {
  public:
   virtual ~AnyProjection() = default;
-  // y (rows, N) = x (rows, K) weight' + bias; the rows of x and y lie `stride` numbers apart.
-  virtual void product(int64_t rows, const void* x, int64_t x_stride, void* y, int64_t y_stride, int threads) const = 0;
+  // y (rows, N) = x (rows, K) weight' + bias; the rows of x and y lie `stride` numbers apart. place: which row of both each
+  // is, null: its own.
+  virtual void product(int64_t rows, const int64_t* place, const void* x, int64_t x_stride, void* y, int64_t y_stride,
+                       int threads) const = 0;
   // Of the log softmax of those rows: best (rows, count) with its columns, greatest first, -inf where there are no more,
   // and ending (rows,). The rows themselves are never whole in memory.
   virtual void likeliest(int64_t rows, const void* x, int64_t x_stride, const Wanted& wanted, void* best, int64_t* columns,
@@ -36,9 +38,23 @@ struct Reads {
   const int64_t* parent;    // (rows,): which row of the states before it goes on from; null: its own
 };
 
+// Whole sequences of numbered inputs, whose shares of the preactivations are rows of a table.
+struct Sentences {
+  int64_t time, batch;
+  const int64_t* lengths;  // (batch,): from 1 to time
+  const void* more;        // (any, rows of weight_ih); its rows lie `stride` numbers apart
+  int64_t more_stride;
+  const int64_t* more_row;  // (batch, time): which row of more; not read beyond the length
+  void* output;             // (batch, time, size of h), 0 beyond the length; strides count numbers
+  int64_t output_batch_stride, output_time_stride;
+  bool reverse;
+};
+
 class AnyStep {
  public:
   virtual ~AnyStep() = default;
+  // Of a layer that reads nothing else (I is 0): its output, and the states after each row's last step, (batch, size).
+  virtual void sentences(const Sentences& all, const void* const* initial, void* const* last, int threads) const = 0;
   // Also of the states before, each (any, size), dense -> those after, (rows, size), which must not lie in the same memory.
   virtual void step(int64_t rows, const Reads& reads, const void* const* before, void* const* after, int threads) const = 0;
 };

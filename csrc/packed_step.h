@@ -1,10 +1,13 @@
-// One step of one layer on packed weights, many rows at once: what a decoder does at every token. Of x alone it has the bits
+// One step of one layer on packed weights, many rows at once: what a decoder does at every token; and all steps of what an
+// encoder reads. Of x alone it has the bits
 // of the scan. What `more` adds is part of the start value, and what a state shared by several rows adds is summed by itself
 // and then added: where it is more than one block deep (product.h) that is another order. Either way a row has the same
 // bits whatever rows are beside it.
 // Legend: I, H, S, Hp, width: see packing.h; r row.
 #pragma once
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 #include <omp.h>
 
@@ -48,6 +51,27 @@ template <class T, class Cell> class PackedStep final : public AnyStep {
         failure.keep([&] {
           const int64_t from = rows * chunk / chunks, to = rows * (chunk + 1) / chunks;
           if (from < to) some_rows(from, to, reads, before, after);
+        });
+    }
+    failure.raise();
+  }
+
+  // Rows share nothing, so that each chunk of them runs by itself, the longest together: no padding is computed.
+  void sentences(const Sentences& all, const void* const* initial, void* const* last, int threads) const override {
+    std::vector<int64_t> order(all.batch);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&all](int64_t one, int64_t other) { return all.lengths[one] > all.lengths[other]; });
+    const int64_t chunks = std::max<int64_t>(threads, (all.batch + rows_a_chunk - 1) / rows_a_chunk);
+    Failure failure;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+      FlushDenormals flush;
+#pragma omp for schedule(dynamic)
+      for (int64_t chunk = 0; chunk < chunks; chunk++)
+        failure.keep([&] {
+          const int64_t from = all.batch * chunk / chunks, to = all.batch * (chunk + 1) / chunks;
+          if (from < to) some_sentences(to - from, order.data() + from, all, initial, last);
         });
     }
     failure.raise();
@@ -107,10 +131,62 @@ template <class T, class Cell> class PackedStep final : public AnyStep {
     if (projected_) product<T>(rows, s_.S, s_.H, a, packed_.hr, c, Start::zero);
   }
 
+  // Of the rows `order`, by falling length.
+  void some_sentences(int64_t rows, const int64_t* order, const Sentences& all, const void* const* initial,
+                      void* const* last) const {
+    static thread_local Scratch scratch;
+    const int64_t sizes[] = {rows * s_.width, rows * s_.Hp, rows * (Cell::states - 1) * s_.Hp};
+    int64_t bytes = Scratch::rounded(rows * int64_t(sizeof(T*))) * 2 + Scratch::rounded(rows * int64_t(sizeof(int64_t)));
+    for (int64_t each : sizes) bytes += Scratch::rounded(each * int64_t(sizeof(T)));
+    scratch.start(bytes);
+    T* gates = scratch.take<T>(sizes[0]);
+    T* raw = scratch.take<T>(sizes[1]);
+    T* rolling = scratch.take<T>(sizes[2]);
+    const T** a = scratch.take<const T*>(rows);
+    T** c = scratch.take<T*>(rows);
+    int64_t* place = scratch.take<int64_t>(rows);
+    auto state = [&](int i, int64_t r) { return rolling + ((i - 1) * rows + r) * s_.Hp; };
+    auto time_of = [&](int64_t step, int64_t r) { return all.reverse ? all.lengths[order[r]] - 1 - step : step; };
+    auto h = [&](int64_t step, int64_t r) {
+      return static_cast<T*>(all.output) + order[r] * all.output_batch_stride + time_of(step, r) * all.output_time_stride;
+    };
+    for (int64_t r = 0; r < rows; r++) {
+      for (int64_t t = all.lengths[order[r]]; t < all.time; t++)
+        std::fill_n(static_cast<T*>(all.output) + order[r] * all.output_batch_stride + t * all.output_time_stride, s_.S, T(0));
+      for (int i = 1; i < Cell::states; i++) {
+        T* end = std::copy_n(static_cast<const T*>(initial[i]) + order[r] * s_.H, s_.H, state(i, r));
+        std::fill(end, state(i, r) + s_.Hp, T(0));
+      }
+    }
+    int64_t active = rows;
+    for (int64_t step = 0; active; step++) {
+      for (int64_t r = 0; r < active; r++) place[r] = all.more_row[order[r] * all.time + time_of(step, r)];
+      input_shares(0, active, Reads{nullptr, 0, all.more, all.more_stride, place, nullptr}, gates, a, c);
+      for (int64_t r = 0; r < active; r++) {
+        a[r] = step ? h(step - 1, r) : static_cast<const T*>(initial[0]) + order[r] * s_.S;
+        c[r] = gates + r * s_.width + Cell::recurrent_first * s_.Hp;
+      }
+      recurrent_product<T, Cell>(s_, packed_, active, a, c, step);
+      for (int64_t r = 0; r < active; r++) {
+        const T* from[Cell::states] = {a[r]};
+        T* to[Cell::states] = {projected_ ? raw + r * s_.Hp : h(step, r)};
+        for (int i = 1; i < Cell::states; i++) from[i] = to[i] = state(i, r);
+        step_forward<T, Cell>(s_, gates + r * s_.width, from, to, packed_.own, 0, s_.Hp);
+        a[r] = to[0], c[r] = h(step, r);
+      }
+      if (projected_) product<T>(active, s_.S, s_.H, a, packed_.hr, c, Start::zero);
+      for (; active && all.lengths[order[active - 1]] == step + 1; active--) {
+        const int64_t r = active - 1;
+        std::copy_n(h(step, r), s_.S, static_cast<T*>(last[0]) + order[r] * s_.S);
+        for (int i = 1; i < Cell::states; i++) std::copy_n(state(i, r), s_.H, static_cast<T*>(last[i]) + order[r] * s_.H);
+      }
+    }
+  }
+
   // Fills the gates with the biases, and what is read adds.
   void input_shares(int64_t first, int64_t rows, const Reads& reads, T* gates, const T** a, T** c) const {
     for (int64_t r = 0; r < rows; r++) {
-      a[r] = static_cast<const T*>(reads.x) + (first + r) * reads.x_stride;
+      if (s_.I) a[r] = static_cast<const T*>(reads.x) + (first + r) * reads.x_stride;
       T* row = gates + r * s_.width;
       c[r] = row + Cell::input_first * s_.Hp;
       std::copy(bias_.get() + input_columns<Cell> * s_.Hp, bias_.get() + Cell::columns * s_.Hp,

@@ -83,7 +83,8 @@ template <class T> class Projection final : public AnyProjection {
     if (bias) std::copy_n(bias, N, bias_.get());
   }
 
-  void product(int64_t rows, const void* x, int64_t x_stride, void* y, int64_t y_stride, int threads) const override {
+  void product(int64_t rows, const int64_t* place, const void* x, int64_t x_stride, void* y, int64_t y_stride,
+               int threads) const override {
     // Enough rows are shared out; of few, the columns.
     const bool by_rows = rows >= threads * int64_t(rows_a_tile);
     const int64_t panels = panels_of<T>(N_);
@@ -96,8 +97,9 @@ template <class T> class Projection final : public AnyProjection {
       std::vector<const T*> a(to - from);
       std::vector<T*> c(to - from);
       for (int64_t m = from; m < to; m++) {
-        a[m - from] = static_cast<const T*>(x) + m * x_stride;
-        c[m - from] = static_cast<T*>(y) + m * y_stride;
+        const int64_t row = place ? place[m] : m;
+        a[m - from] = static_cast<const T*>(x) + row * x_stride;
+        c[m - from] = static_cast<T*>(y) + row * y_stride;
       }
       storyline::STORYLINE_TARGET::product<T>(to - from, N_, K_, a.data(), packed_.get(), c.data(), Start::bias, bias_.get(),
                                               by_rows ? 0 : panels * i / n, by_rows ? panels : panels * (i + 1) / n);

@@ -79,6 +79,62 @@ template <class T> void one_continued(const Pass<T>& pass, const Packers<T>& pac
     HOLD(run(before, {x.data(), p.input_size, table.data(), width, word.data(), parent.data()}, threads) == wanted);
 }
 
+// Whole sequences are their steps, one row after another; what is written between the rows of the output stays.
+template <class T> void one_of_sentences(const Pass<T>& pass, const Packers<T>& packers, int cell, const Spec& spec, std::string told, bool big) {
+  Sizes s(spec, big);
+  s.time = 1, s.batch = draw(1, big ? 300 : 20), s.ragged = s.cut = s.masked = s.zoned = s.reverse = false;
+  told += s.told();
+  Given<T> given(s, spec, pass.states);
+  Written<T> to(s, given, pass, 1);
+  Problem<T> p = problem(s, spec, given, to, 1);
+  p.input_size = 0;
+  const auto packed = packers.step[cell](p);
+  const int64_t time = draw(1, 6), words = draw(1, 5), width = s.hidden * pass.columns, size = s.of_state(0), wide = size + draw(0, 3);
+  auto table = numbers<T>(words * width, 1);
+  std::vector<int64_t> word(s.batch * time), lengths(s.batch);
+  for (int64_t& each : word) each = draw(0, words - 1);
+  for (int64_t& each : lengths) each = draw(1, time);
+  std::vector<std::vector<T>> before(pass.states);
+  for (int i = 0; i < pass.states; i++)
+    for (int64_t b = 0; b < s.batch; b++)
+      before[i].insert(before[i].end(), p.initial[i].at(b), p.initial[i].at(b) + s.of_state(i));
+  for (int threads : {1, 3}) {
+    const bool reverse = draw(0, 1);
+    std::vector<T> output(s.batch * time * wide, T(7));
+    std::vector<std::vector<T>> last;
+    std::vector<const void*> was;
+    std::vector<void*> is;
+    for (int i = 0; i < pass.states; i++) last.push_back(unwritten<T>(s.batch * s.of_state(i)));
+    for (int i = 0; i < pass.states; i++) was.push_back(before[i].data()), is.push_back(last[i].data());
+    packed->sentences({time, s.batch, lengths.data(), table.data(), width, word.data(), output.data(), time * wide, wide, reverse},
+                      was.data(), is.data(), threads);
+    for (int64_t b = 0; b < s.batch; b++) {
+      std::vector<std::vector<T>> state;
+      for (int i = 0; i < pass.states; i++)
+        state.emplace_back(before[i].data() + b * s.of_state(i), before[i].data() + (b + 1) * s.of_state(i));
+      for (int64_t step = 0; step < time; step++) {
+        const int64_t t = reverse && step < lengths[b] ? lengths[b] - 1 - step : step;
+        const T* row = output.data() + (b * time + t) * wide;
+        HOLD(std::all_of(row + size, row + wide, [](T each) { return each == T(7); }));
+        if (step >= lengths[b]) {
+          HOLD(std::all_of(row, row + size, [](T each) { return each == T(0); }));
+          continue;
+        }
+        std::vector<std::vector<T>> next;
+        std::vector<const void*> from;
+        std::vector<void*> into;
+        for (int i = 0; i < pass.states; i++) next.push_back(unwritten<T>(s.of_state(i)));
+        for (int i = 0; i < pass.states; i++) from.push_back(state[i].data()), into.push_back(next[i].data());
+        packed->step(1, {nullptr, 0, table.data(), width, &word[b * time + t], nullptr}, from.data(), into.data(), 1);
+        state = next;
+        HOLD(std::equal(row, row + size, state[0].data()));
+      }
+      for (int i = 0; i < pass.states; i++)
+        HOLD(std::equal(state[i].begin(), state[i].end(), last[i].data() + b * s.of_state(i)));
+    }
+  }
+}
+
 // How far attention may be from its formula: scores of up to 70 units, and e to the power of their sum.
 template <class T> inline constexpr double of_attention = sizeof(T) == 4 ? 1e-4 : 1e-12;
 
@@ -131,8 +187,10 @@ template <class T> void one_projection(const Packers<T>& packers, std::string to
   Tensor<T> x = Tensor<T>(1, rows, K).fill(-1, 1), y(1, rows, N), again(1, rows, N);
   auto weight = numbers<T>(N * K, 1), bias = numbers<T>(N, 1);
   const auto packed = packers.projection(N, K, weight.data(), draw(0, 1) ? bias.data() : nullptr);
-  packed->product(rows, x.data(), x.row_stride, y.data(), y.row_stride, 1);
-  packed->product(rows, x.data(), x.row_stride, again.data(), again.row_stride, 3);
+  packed->product(rows, nullptr, x.data(), x.row_stride, y.data(), y.row_stride, 1);
+  std::vector<int64_t> place(rows);
+  for (int64_t r = 0; r < rows; r++) place[r] = rows - 1 - r;
+  packed->product(rows, place.data(), x.data(), x.row_stride, again.data(), again.row_stride, 3);
   HOLD(y.finite());
   HOLD(same(y, again));
   std::vector<int64_t> barred = {end};

@@ -303,6 +303,8 @@ void target(const char* name, const Engines& engines, const AllPackers& packers,
       one_step<double>(engines.of_double.of[cell], packers.of_double, cell, spec, told + " step double", big);
       one_continued<float>(engines.of_float.of[cell], packers.of_float, cell, spec, told + " continued float", big);
       one_continued<double>(engines.of_double.of[cell], packers.of_double, cell, spec, told + " continued double", big);
+      one_of_sentences<float>(engines.of_float.of[cell], packers.of_float, cell, spec, told + " sentences float", big);
+      one_of_sentences<double>(engines.of_double.of[cell], packers.of_double, cell, spec, told + " sentences double", big);
       one_attention<float>(packers.of_float, told + " attention float", big);
       one_attention<double>(packers.of_double, told + " attention double", big);
       one_projection<float>(packers.of_float, told + " projection float", big);

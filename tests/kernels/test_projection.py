@@ -56,6 +56,21 @@ def test_the_product_is_torchs(shape: tuple[int, int, int], dtype: torch.dtype) 
             assert torch.equal(on_threads(threads, lambda: ours(wide)), ours(x))  # noqa: B023
 
 
+def test_of_padded_sequences_the_padding_is_not_read() -> None:
+    x, weight, bias = draw(4, 40 * 6, 33, 20, torch.float32)
+    lengths = torch.randint(1, 7, (40,), generator=torch.Generator().manual_seed(4))
+    padded, ours = x.view(40, 6, 20), Projection(weight, bias)
+    beyond = torch.arange(6) >= lengths.unsqueeze(1)
+    wanted = ours(padded).masked_fill(beyond.unsqueeze(2), 0)
+    padded[beyond] = torch.nan
+    time_first = padded.transpose(0, 1).contiguous().transpose(0, 1)
+    for threads in (1, 3):
+        for each in (padded, time_first):
+            assert torch.equal(on_threads(threads, lambda: ours.of_sequences(each, lengths)), wanted)  # noqa: B023
+    with pytest.raises(ValueError, match=r"\(batch, time, 20\) and \(batch,\)"):
+        ours.of_sequences(padded, lengths[:5])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_likeliest_are_those_of_the_log_softmax(shape: tuple[int, int, int], dtype: torch.dtype) -> None:

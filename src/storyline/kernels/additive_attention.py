@@ -33,7 +33,9 @@ def prepared_source(keys: Tensor, values: Tensor, lengths: Tensor) -> dict[str, 
     lengths = lengths.to(torch.int64)
     inside = torch.arange(keys.shape[1], device=lengths.device) < lengths.unsqueeze(1)
     large = ((keys.abs().amax(2) > _LARGEST_KEY) & inside).any(1)
-    powers = torch.where(large[:, None, None], keys, torch.exp(2 * keys))
+    powers = (2 * keys).exp_()
+    if large.any():
+        powers[large] = keys[large]
     return {
         "powers": powers.contiguous(), "large": large, "projected": values.resolve_neg().contiguous(),
         "lengths": lengths.contiguous(),

@@ -192,7 +192,7 @@ class Call:
     def _described(
         self, output: Tensor, last: Sequence[Tensor], kept: Sequence[Tensor], parts: int | None = None
     ) -> tuple[Any, ...]:
-        """In the order of the struct `Call` of csrc/bindings.cpp. parts: of the way there; None on it."""
+        """In the order of the struct `Call` of csrc/bindings.h. parts: of the way there; None on it."""
         work = self.time * self.batch * self._work_a_step
         threads = threads_for(work)
         return (

@@ -1,4 +1,4 @@
-"""One step of one layer on weights that are packed once: what a recurrent decoder does at every token."""
+"""One layer on weights that are packed once: a step, as a decoder does at every token, or all that an encoder reads."""
 
 from __future__ import annotations
 
@@ -84,6 +84,73 @@ class PackedStep:
         addresses = ([each.data_ptr() for each in part] for part in (before, after))
         self._native.step(rows, reads, *addresses, threads)
         return after
+
+    def sentences(
+        self,
+        more: Tensor,
+        more_rows: Tensor,
+        state: State,
+        lengths: Tensor,
+        output: Tensor,
+        *,
+        reverse: bool = False,
+    ) -> State:
+        """All steps of whole sequences, of a layer that reads only what is added; the states after the last step.
+
+        more       (any, rows of weight_ih): what inputs give to the preactivations, computed elsewhere
+        more_rows  (batch, time) int64: the row of `more` that each token takes
+        state      before the first step, a tensor (batch, size) a name in `cell.states`
+        lengths    (batch,) int64 on the CPU, from 1 to time
+        output     (batch, time, size of h): where the output is written, 0 beyond the lengths
+        reverse    read each row from its own last step to its first
+        Raises ValueError where something does not fit, or asks for a gradient.
+        """
+        self._check_sentences(more, more_rows, state, lengths, output)
+        batch, time = more_rows.shape
+        before = [each.contiguous() for each in state]
+        more_rows, lengths = more_rows.contiguous(), lengths.contiguous()
+        after = tuple(self._like.new_empty(batch, size) for size in self._sizes)
+        threads = max(1, min(threads_for(batch * time * self._work), batch))
+        # Whether there are such rows, and such steps, is looked at there: it costs nothing.
+        table = (more.data_ptr(), more.stride(0), len(more), more_rows.data_ptr())
+        written = (output.data_ptr(), output.stride(0), output.stride(1))
+        addresses = ([each.data_ptr() for each in part] for part in (before, after))
+        self._native.sentences(batch, time, lengths.data_ptr(), table, written, *addresses, reverse, threads)
+        return after
+
+    def _check_sentences(
+        self, more: Tensor, more_rows: Tensor, state: State, lengths: Tensor, output: Tensor
+    ) -> None:
+        places = [more_rows, lengths]
+        if more_rows.dim() != 2 or any(
+            each.dtype != torch.int64 or each.device != self._like.device for each in places
+        ):
+            raise ValueError(
+                f"more_rows and lengths are {[(tuple(each.shape), each.dtype, str(each.device)) for each in places]}; "
+                f"they must be (batch, time) and (batch,) of int64 on {self._like.device}"
+            )
+        batch, time = more_rows.shape
+        found = [tuple(each.shape) for each in (more, lengths, *state, output)]
+        wanted = [
+            (len(more), self._rows), (batch,), *[(batch, size) for size in self._sizes], (batch, time, self._sizes[0])
+        ]  # fmt: skip
+        if found != wanted or self._input_size:
+            raise ValueError(
+                f"more, lengths, states and output have the shapes {found}; they must be {wanted}, of a step that "
+                f"reads no input, and this one reads {self._input_size} numbers"
+            )
+        for each in (more, *state, output):
+            if each.dtype != self._like.dtype or each.device != self._like.device or each.is_neg():
+                raise ValueError(
+                    f"more, states and output must be {self._like.dtype} on {self._like.device}; one is {each.dtype} "
+                    f"on {each.device}"
+                )
+            if each.requires_grad and torch.is_grad_enabled():
+                raise ValueError(
+                    "a gradient is asked for, and a packed step computes none; use torch.no_grad()"
+                )
+        if more.stride(1) != 1 or output.stride(2) != 1:
+            raise ValueError("rows of more and of output must be dense; call contiguous()")
 
     def _check(
         self,

@@ -56,7 +56,26 @@ class Projection:
         """The whole product: x (..., depth) -> (..., columns)."""
         rows = self._rows(x)
         result = x.new_empty(len(rows), self.columns)
-        self._native.product(len(rows), _rows(rows), _rows(result), self._threads(rows))
+        self._native.product(len(rows), 0, _rows(rows), _rows(result), self._threads(rows))
+        return result.view(*x.shape[:-1], self.columns)
+
+    def of_sequences(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Of padded sequences, x (batch, time, depth) of `lengths` (batch,) steps: (batch, time, columns), 0 beyond.
+
+        What stands in the padding is not read.
+        """
+        if x.dim() != 3 or lengths.shape != x.shape[:1]:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)} and lengths {tuple(lengths.shape)}; they must be (batch, time, "
+                f"{self.depth}) and (batch,)"
+            )
+        rows = self._rows(x)
+        inside = (torch.arange(x.shape[1]) < lengths.cpu().unsqueeze(1)).flatten()
+        places = inside.nonzero().squeeze(1)
+        result = x.new_empty(len(rows), self.columns)
+        result.index_fill_(0, (~inside).nonzero().squeeze(1), 0)
+        threads = self._threads(places)
+        self._native.product(len(places), places.data_ptr(), _rows(rows), _rows(result), threads)
         return result.view(*x.shape[:-1], self.columns)
 
     def likeliest(

@@ -14,9 +14,11 @@ from storyline.cells import State as CellState
 from storyline.kernels import PackedStep, Projection, why_no_projection, why_not_cpu
 from storyline.layers.head import LinearHead, TiedHead
 from storyline.layers.packed_decoder import PackedRecurrentDecoder, can_be_packed
+from storyline.layers.packed_encoder import PackedRecurrentEncoder
 from storyline.layers.recurrent import Recurrent
 from storyline.layers.recurrent_core import RecurrentCore
 from storyline.layers.recurrent_decoder import RecurrentDecoder
+from storyline.layers.recurrent_encoder import RecurrentEncoder
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -49,8 +51,8 @@ def packed(module: M) -> M:
 
     Its weights are those of now: pack anew where they may have changed. On the CPU, in float32 or float64, with native
     kernels, linear maps and single steps of unidirectional recurrent layers run on packed weights, and a `LinearHead`
-    or `TiedHead` returns `PackedScores` in the place of scores. All else is shared with `module`, and runs as there; a
-    `RecurrentDecoder` also keeps what it made of the vectors of tokens that it was told to `read`.
+    or `TiedHead` returns `PackedScores` in the place of scores. All else is shared with `module`, and runs as there;
+    recurrent encoders and decoders also keep what they made of the vectors of tokens that they were told to `read`.
     What the packed parts make of a row has the same bits whatever rows are beside it.
     Raises ValueError for a module in training.
     """
@@ -78,7 +80,9 @@ def _packed(module: Any, done: dict[int, nn.Module]) -> Any:
 
 def _replacement(module: nn.Module) -> nn.Module | None:
     """What stands for a part; None: itself, with its parts replaced."""
-    if isinstance(module, PackedHead | PackedLinear | PackedRecurrent | PackedRecurrentDecoder):
+    if isinstance(
+        module, PackedHead | PackedLinear | PackedRecurrent | PackedRecurrentDecoder | PackedRecurrentEncoder
+    ):
         return module
     if isinstance(module, LinearHead | TiedHead):
         weight = module.linear.weight if isinstance(module, LinearHead) else module.weight
@@ -86,7 +90,10 @@ def _replacement(module: nn.Module) -> nn.Module | None:
     if type(module) is nn.Linear:
         return PackedLinear(module) if why_no_projection(module.weight) is None else None
     if isinstance(module, Recurrent):
-        return PackedRecurrent(module) if _fits(module) else module
+        return PackedRecurrent(module) if _fits(module) and not module.bidirectional else module
+    if isinstance(module, RecurrentEncoder):
+        (first, *_) = (core.layer for core in module.cores if isinstance(core, RecurrentCore))
+        return PackedRecurrentEncoder(module) if _fits(first) else None
     return None
 
 
@@ -94,7 +101,6 @@ def _fits(layer: Recurrent) -> bool:
     weight = layer.weight_ih_l0
     return (
         layer.backend in ("auto", "cpu")
-        and not layer.bidirectional
         and not layer.rates.active(training=False)
         and why_not_cpu(layer.cell, weight.device, weight.dtype) is None
     )

@@ -56,6 +56,10 @@ class PackedRecurrentDecoder(nn.Module):
         readers.append(combine.weight[:, hidden:])
         self._sizes = [len(each) for each in readers]
         self._of_source = Projection(torch.cat(readers).detach())
+        attention = decoder.attention
+        self._of_keys = (
+            Projection(attention.of_source.weight) if isinstance(attention, AdditiveAttention) else None
+        )
         self._combine = Projection(combine.weight[:, :hidden], combine.bias)
         self._states = layers[0].cell.states
         self._shares: TokenShares | None = None
@@ -68,14 +72,18 @@ class PackedRecurrentDecoder(nn.Module):
 
     def begin(self, encoded: Encoded) -> DecodingState:
         """The state before the first token, one hypothesis a sentence."""
+        short = encoded.output.shape[1] <= _LONGEST
+        if short and self._of_keys is not None:
+            lengths = encoded.lengths.to(encoded.output.device)
+            keys, projected = (
+                each.of_sequences(encoded.output, lengths) for each in (self._of_keys, self._of_source)
+            )
+            return DeferredState(prepared_source(keys, projected, lengths), self.decoder.first_rows(encoded))
         state = self.decoder.begin(encoded)
-        if encoded.output.shape[1] > _LONGEST:
+        if not short:
             return state
-        shared, projected = state.shared, self._of_source(state.shared["values"])
-        if isinstance(self.decoder.attention, AdditiveAttention):
-            lengths = encoded.lengths.to(projected.device)
-            return DeferredState(prepared_source(shared["keys"], projected, lengths), state.rows)
-        return DeferredState({**shared, "projected": projected}, state.rows)
+        projected = self._of_source(state.shared["values"])
+        return DeferredState({**state.shared, "projected": projected}, state.rows)
 
     def step(self, embedded: Tensor, state: DecodingState) -> tuple[Decoded, DecodingState]:
         """Read one token of each hypothesis, (sentences * width, input_size)."""

@@ -141,6 +141,10 @@ class RecurrentDecoder(Decoder):
                     "feed_thought=True needs the encoder's last h, but it has none; set it to False"
                 )
             shared["thought"] = encoded.states["h"][-1]
+        return shared, self.first_rows(encoded)
+
+    def first_rows(self, encoded: Encoded) -> dict[str, Tensor]:
+        """The rows of a `DecodingState` before the first token, one hypothesis a sentence."""
         first = self.bridge(encoded)
         rows = {f"{name}_{layer}": part for name, each in first.items() for layer, part in enumerate(each)}
         sentences = len(encoded.output)
@@ -148,7 +152,7 @@ class RecurrentDecoder(Decoder):
             rows["fed"] = encoded.output.new_zeros(sentences, self.output_size)
         if isinstance(self.attention, CoverageAttention):
             rows["coverage"] = encoded.output.new_zeros(sentences, encoded.output.shape[1])
-        return shared, rows
+        return rows
 
     def _read(
         self,

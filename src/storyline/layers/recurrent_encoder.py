@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import final
 
 import torch
@@ -77,10 +78,14 @@ class RecurrentEncoder(Encoder):
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Encoded:
         """Read sources (batch, source, input_size) of `lengths` (batch,) tokens; the output is 0 in the padding."""
-        below, states = embedded, []
-        for index, core in enumerate(self.cores):
-            read = functional.dropout(below, self.dropout, self.training) if index > 0 else below
-            output, last = core(read, lengths=lengths)
+        below, last = self.cores[0](embedded, lengths=lengths)
+        return self.above(below, last, lengths)
+
+    def above(self, below: Tensor, last: Mapping[str, Tensor], lengths: Tensor) -> Encoded:
+        """The rest of `forward`, after the output and the last states of the first of `cores`."""
+        states = [{name: _side_by_side(state, self.cores[0]) for name, state in last.items()}]
+        for index, core in enumerate(self.cores[1:], 1):
+            output, last = core(functional.dropout(below, self.dropout, self.training), lengths=lengths)
             states.append({name: _side_by_side(state, core) for name, state in last.items()})
             below = output + below if self.gnmt and index > 1 else output
         names = states[0]
@@ -88,7 +93,7 @@ class RecurrentEncoder(Encoder):
             name: torch.cat([each[name] for each in states]) if len(states) > 1 else states[0][name]
             for name in names
         }
-        return Encoded(below, torch.as_tensor(lengths, device=embedded.device), joined)
+        return Encoded(below, torch.as_tensor(lengths, device=below.device), joined)
 
 
 def _side_by_side(state: Tensor, core: nn.Module) -> Tensor:

@@ -14,6 +14,7 @@ from storyline.layers.attention import Attention, MultiHeadAttention
 from storyline.layers.copying import coverage_loss
 from storyline.layers.decoding import Decoded, Decoder, DecodingState, Encoded, Encoder
 from storyline.layers.packed_decoder import PackedRecurrentDecoder
+from storyline.layers.packed_encoder import PackedRecurrentEncoder
 from storyline.layers.recurrent_decoder import RecurrentDecoder
 from storyline.layers.recurrent_encoder import RecurrentEncoder
 from storyline.layers.transformer_decoder import TransformerDecoder
@@ -59,6 +60,8 @@ class SourceToTarget(nn.Module):
 
     def encode(self, ids: Tensor, lengths: Tensor) -> Encoded:
         """Read sources: ids (batch, source) int64 of `lengths` (batch,) tokens."""
+        if isinstance(self.encoder, PackedRecurrentEncoder):
+            return self.encoder.read(ids, self.source, self.scale, lengths)
         encoded: Encoded = self.encoder(self.scale * self.source(ids), lengths)
         return encoded
 
