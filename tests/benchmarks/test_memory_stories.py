@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from benchmarks.memory import stories
+
+from storyline.stories.benchmark import Run
 
 
 def test_everything_runs_at_a_tiny_size(
@@ -62,3 +67,29 @@ def test_a_story_has_the_budget_of_its_rows() -> None:
     assert budgets == {"party": 80.0, "party-2-facts": 240.0, "router": 300.0}
     again = stories.listed(["router"], ["lstm"], 1, 7.0, examples=1)
     assert {run.learning.seconds for run in again} == {7.0}
+
+
+def test_what_the_quick_set_takes_is_a_row_when_all_of_it_ran(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def trained(file: Path, runs: list[Run], *, progress: Callable[..., None], **more: object) -> None:
+        for run in runs:
+            progress([{"story": run.story.name, "cell": "lstm", "seed": 0, "distance": 1, "asked": 0}], 0)
+
+    held = rows(1.0, 1.0, 1.0, 0.95, 0.9)
+    for name, value in (
+        ("RESULTS", tmp_path),
+        ("NOVELS", tmp_path),
+        ("FILINGS", tmp_path),
+        ("run_into", trained),
+    ):
+        monkeypatch.setattr(stories, name, value)
+    monkeypatch.setattr(stories, "rows_of", lambda file, runs: held)
+    monkeypatch.setattr(stories, "table", lambda rows: "")
+    for more in ([], ["--seeds", "2"]):
+        monkeypatch.setattr(sys, "argv", ["stories", "--quick", "--jobs", "2", *more])
+        stories.main()
+        assert ("no row of what all of it takes" in capsys.readouterr().out) == bool(more)
+    with (tmp_path / "quick.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["trainings"], row["jobs"], row["claims"], row["holds"]) == ("45", "2", "9", "1")
