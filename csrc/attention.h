@@ -18,7 +18,7 @@
 
 namespace storyline::STORYLINE_TARGET {
 
-// No key of a sentence that is not `large` is beyond this; see kernels/attending.py. So a query beyond it by what makes
+// No key of a sentence that is not `large` is beyond this; see kernels/additive_attention.py. So a query beyond it by what makes
 // tanh 1 may as well be there, and neither power nor their product leaves the range of a float.
 inline constexpr double largest_key = 14;
 

@@ -125,8 +125,7 @@ def run(seed: int, tiny: bool) -> Outcome:
     costs = model.surprisal(scored(tiny))
     low, high = interval(costs)
     known = set(map(tuple, dialogues("train")))
-    model.network_.phrases = None
-    alone = model.surprisal(scored(tiny))
+    alone = model.surprisal(scored(tiny), alone=True)
     details = {
         "from": low,
         "to": high,

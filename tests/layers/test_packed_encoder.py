@@ -116,7 +116,20 @@ def test_tokens_are_read_as_their_vectors_are(name: str, dtype: torch.dtype) -> 
         assert torch.equal(ours(3 * embedding(ids), lengths).output, plain.output)
         # Other vectors, and another scale, are not taken for those that were read.
         assert not torch.equal(ours.read(ids, embedding, 1.0, lengths).output, plain.output)
-    assert not ours.read(ids, embedding, 3.0, lengths).output.requires_grad
+        assert torch.equal(ours.read(ids.int(), embedding, 3.0, lengths).output, plain.output)
+    with pytest.raises(ValueError, match="a gradient is asked for"):
+        ours.read(ids, embedding, 3.0, lengths)
+    # Its weights are those of the encoder, once.
+    assert [name.removeprefix("encoder.") for name in ours.state_dict()] == list(encoder.state_dict())
+
+
+def test_an_encoder_that_is_watched_or_has_a_layer_of_another_kind_stays_as_it_is() -> None:
+    watched, plain = RecurrentEncoder(6, 4).eval(), RecurrentEncoder(6, 4).eval()
+    handle = watched.register_forward_hook(lambda *_: None)
+    assert not isinstance(packed(watched), PackedRecurrentEncoder)
+    assert not isinstance(packed(plain, encoders=False), PackedRecurrentEncoder)
+    handle.remove()
+    assert isinstance(packed(watched), PackedRecurrentEncoder)
 
 
 def test_long_vectors_are_added_in_another_order() -> None:
@@ -142,5 +155,5 @@ def test_sources_that_do_not_fit_are_told() -> None:
         (lambda: ours.read(ids, embedding, 1.0, lengths + 1), ValueError, r"lengths\[0\] is 3"),
         (lambda: ours.read(ids + 7, embedding, 1.0, lengths), IndexError, "0 to 8"),
     ]:
-        with pytest.raises(error, match=message):
+        with torch.no_grad(), pytest.raises(error, match=message):
             call()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from storyline.layers import PhraseMemory
+from storyline.layers import PhraseMemory, phrase_memory
 
 SIZE, LONGEST = 5, 4
 
@@ -131,5 +131,30 @@ def test_an_empty_memory_changes_nothing_and_no_length_is_refused() -> None:
     assert torch.equal(memory.log_probabilities(scores, memory.first(2)), scores)
     (found,) = memory.surprisal([np.array([1, 2])], [np.array([0.5, 2.0])])
     assert found == pytest.approx([0.5, 2.0])
-    with pytest.raises(ValueError, match="longest is 0; a phrase has one token or more"):
-        PhraseMemory(0)
+    assert memory.surprisal([], []) == []
+    for longest in (0, 2.5):
+        with pytest.raises(ValueError, match=f"longest is {longest}; a phrase has one token or more"):
+            PhraseMemory(longest)  # type: ignore[arg-type]
+    for text, message in ((np.array([1.7]), "ids of float64"), (np.array([3, -1]), "the least of them -1")):
+        with pytest.raises(ValueError, match=message):
+            memory.keep([text])
+
+
+def test_costs_are_numbers_however_large_and_no_more_than_tokens(memory: PhraseMemory) -> None:
+    # Never seen, and as unlikely as a number can say: nothing but the weights is added.
+    (found,) = memory.surprisal([np.array([9])], [np.array([900.0])])
+    assert 900 < float(found[0]) < 905
+    for cost in ([np.nan], [1.0, 2.0]):
+        with pytest.raises(ValueError, match="a text of 1 tokens has the costs"):
+            memory.surprisal([np.array([1])], [np.array(cost)])
+
+
+def test_texts_that_are_looked_up_apart_cost_the_same(
+    memory: PhraseMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = texts(50, seed=6)
+    costs = [np.full(len(row), 2.0) for row in rows]
+    together = memory.surprisal(rows, costs)
+    monkeypatch.setattr(phrase_memory, "_TOGETHER", 16)
+    for found, wanted in zip(memory.surprisal(rows, costs), together, strict=True):
+        assert found == pytest.approx(wanted, abs=1e-12)

@@ -46,7 +46,7 @@ class PackedScores:
         return self.projection(self.inputs)
 
 
-def packed(module: M) -> M:
+def packed(module: M, *, encoders: bool = True) -> M:
     """A module that computes what `module` does in evaluation, faster where rows are few; to be used without gradients.
 
     Its weights are those of now: pack anew where they may have changed. On the CPU, in float32 or float64, with native
@@ -54,22 +54,26 @@ def packed(module: M) -> M:
     or `TiedHead` returns `PackedScores` in the place of scores. All else is shared with `module`, and runs as there;
     recurrent encoders and decoders also keep what they made of the vectors of tokens that they were told to `read`.
     What the packed parts make of a row has the same bits whatever rows are beside it.
+
+    encoders: recurrent encoders too, which pays where the same tokens come again and again
+
     Raises ValueError for a module in training.
     """
     if module.training:
         raise ValueError(f"the {type(module).__name__} is in training; call eval() first")
-    same: M = _packed(module, {})
+    same: M = _packed(module, {}, encoders)
     return same
 
 
-def _packed(module: Any, done: dict[int, nn.Module]) -> Any:
+def _packed(module: Any, done: dict[int, nn.Module], encoders: bool) -> Any:
     if id(module) in done:
         return done[id(module)]
-    replacement = _replacement(module)
+    replacement = _replacement(module, encoders)
     if replacement is None:
         replacement = copy.copy(module)
         children = {
-            name: None if child is None else _packed(child, done) for name, child in module._modules.items()
+            name: None if child is None else _packed(child, done, encoders)
+            for name, child in module._modules.items()
         }
         replacement.__dict__["_modules"] = children
     if isinstance(module, RecurrentDecoder):
@@ -78,7 +82,7 @@ def _packed(module: Any, done: dict[int, nn.Module]) -> Any:
     return replacement
 
 
-def _replacement(module: nn.Module) -> nn.Module | None:
+def _replacement(module: nn.Module, encoders: bool) -> nn.Module | None:
     """What stands for a part; None: itself, with its parts replaced."""
     if isinstance(
         module, PackedHead | PackedLinear | PackedRecurrent | PackedRecurrentDecoder | PackedRecurrentEncoder
@@ -91,10 +95,16 @@ def _replacement(module: nn.Module) -> nn.Module | None:
         return PackedLinear(module) if why_no_projection(module.weight) is None else None
     if isinstance(module, Recurrent):
         return PackedRecurrent(module) if _fits(module) and not module.bidirectional else module
-    if isinstance(module, RecurrentEncoder):
+    if encoders and type(module) is RecurrentEncoder and not _watched(module):
         (first, *_) = (core.layer for core in module.cores if isinstance(core, RecurrentCore))
-        return PackedRecurrentEncoder(module) if _fits(first) else None
+        return PackedRecurrentEncoder(module) if _fits(first) and not _watched(first) else None
     return None
+
+
+def _watched(module: nn.Module) -> bool:
+    """Whether hooks want to see its calls, or, of a layer, a class of the user's has another forward."""
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    return bool(hooks) or (isinstance(module, Recurrent) and type(module).forward is not Recurrent.forward)
 
 
 def _fits(layer: Recurrent) -> bool:

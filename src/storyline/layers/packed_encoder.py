@@ -26,12 +26,15 @@ class PackedRecurrentEncoder(nn.Module):
     encoder: in evaluation, of layers that run on native kernels and without noise, for all else.
     """
 
+    _layer: Recurrent
+
     def __init__(self, encoder: RecurrentEncoder) -> None:
         super().__init__()
         self.encoder, self.output_size = encoder, encoder.output_size
         core = encoder.cores[0]
         assert isinstance(core, RecurrentCore)
-        self._layer: Recurrent = core.layer
+        # Not a part of this module once more: it is one of the encoder's.
+        self.__dict__["_layer"] = core.layer
         first = [weights for _, depth, _, weights in self._layer._parts() if not depth]
         self._of_token = Projection(torch.cat([each.weight_ih for each in first]).detach())
         self._steps = [
@@ -45,14 +48,17 @@ class PackedRecurrentEncoder(nn.Module):
         encoded: Encoded = self.encoder(embedded, lengths)
         return encoded
 
-    @torch.no_grad()
     def read(self, tokens: Tensor, embedding: TokenEmbedding, scale: float, lengths: Tensor) -> Encoded:
-        """As `forward` of scale * embedding(tokens), tokens (batch, source) int64.
+        """As `forward` of scale * embedding(tokens), tokens (batch, source) of whole numbers.
 
         The vectors are those of when this embedding was first read: pack anew where they may have changed. The sums are
         those of the layer, in another order where a vector has more than 256 numbers.
-        Raises ValueError where something does not fit, IndexError for a token that there is not.
+        Raises ValueError where something does not fit or asks for a gradient, IndexError for a token that there is not.
         """
+        if torch.is_grad_enabled() and any(each.requires_grad for each in self.encoder.parameters()):
+            raise ValueError(
+                "a gradient is asked for, and a packed encoder computes none; use torch.no_grad()"
+            )
         if tokens.dim() != 2 or not tokens.numel():
             raise ValueError(
                 f"tokens have shape {tuple(tokens.shape)}; sources are (batch, source), one token or more"
@@ -62,7 +68,7 @@ class PackedRecurrentEncoder(nn.Module):
         shares = self._shares
         if shares is None or shares.embedding is not embedding or shares.scale != scale:
             shares = self._shares = TokenShares(embedding, scale, self._of_token)
-        table, rows = shares.of(tokens.flatten())
+        table, rows = shares.of(tokens.flatten().long())
         layer, full = self._layer, torch.full((batch,), time) if ends is None else ends
         state = layer.initial_state(batch)
         before = state if isinstance(state, tuple) else (state,)

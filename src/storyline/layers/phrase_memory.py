@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-# Stands before every text, and what stands nowhere in it; no token is negative.
-_BEGIN, _NOWHERE = -1, -2
+# Stands before every text; behind the last; between texts that are looked up. No token is negative.
+_BEGIN, _NOWHERE, _APART = -1, -2, -3
 # Classes of how often a phrase stands in the texts: once, up to 2, up to 4, ..., more often.
 _UP_TO = [2**power for power in range(11)]
-# Of the search for the weights, at most.
-_STEPS = 200
+# Steps of the search for the weights, at most; the cost in nats beyond which it takes a probability for none.
+_STEPS, _NONE = 500, 600.0
+# Tokens of texts that are looked up together, about.
+_TOGETHER = 16_384
 
 
 class PhraseMemory(nn.Module):
@@ -47,15 +49,23 @@ class PhraseMemory(nn.Module):
 
     def __init__(self, longest: int) -> None:
         super().__init__()
-        if longest < 1:
-            raise ValueError(f"longest is {longest}; a phrase has one token or more")
+        if not isinstance(longest, int) or longest < 1:
+            raise ValueError(f"longest is {longest!r}; a phrase has one token or more")
         self.longest = longest
         for name in ("text", "order"):
             self.register_buffer(name, torch.empty(0, dtype=torch.int32))
         self.register_buffer("weights", torch.zeros(longest, len(_UP_TO) + 1, dtype=torch.float64))
 
     def keep(self, texts: Sequence[np.ndarray]) -> None:
-        """Remember texts, ids (n_i,) each, in the place of those before; the weights stay as they are."""
+        """Remember texts, ids (n_i,) each, in the place of those before; the weights stay as they are.
+
+        Raises ValueError for ids that are no whole numbers, 0 or more.
+        """
+        for text in texts:
+            if not np.issubdtype(text.dtype, np.integer) or text.min(initial=0) < 0:
+                raise ValueError(
+                    f"a text has ids of {text.dtype}, the least of them {text.min()}; ids are whole numbers, 0 or more"
+                )
         begin = np.array([_BEGIN])
         parts = [part for text in texts for part in (begin, text)]
         text = np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
@@ -73,17 +83,19 @@ class PhraseMemory(nn.Module):
 
         So what the texts do not show has a weight of 0, and nothing one of 1.
 
-        texts  ids (n_i,) each, none of them kept
+        texts  ids (n_i,) each, at least one: like those to come, and none that are kept
         costs  of each text's last tokens, as many as it has costs: -log p_0 in nats
         """
-        found, classes, base = self._looked_up(texts, costs)
+        parts = list(self._looked_up(texts, costs))
+        found, classes, base = (torch.cat(each) for each in zip(*parts, strict=True))
+        base = base.clamp(max=_NONE).neg().exp()
         logits = torch.zeros_like(self.weights, requires_grad=True)
         search = torch.optim.LBFGS([logits], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
         def cost() -> float:
             search.zero_grad()
-            total = -self._last(found, classes, base, logits.sigmoid()).log().sum()
-            total = total + nn.functional.softplus(logits).sum()
+            left, by_phrases = self._mixed(found, classes, logits.sigmoid())
+            total = nn.functional.softplus(logits).sum() - (left * base + by_phrases).log().sum()
             total.backward()  # type: ignore[no-untyped-call]
             return total.item()
 
@@ -93,14 +105,20 @@ class PhraseMemory(nn.Module):
 
     def surprisal(self, texts: Sequence[np.ndarray], costs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """-log p of the same tokens as `costs`, which are -log p_0 of each text's last tokens in nats."""
-        if len(self.text) == 0:
+        if len(self.text) == 0 or not texts:
             return list(costs)
-        p = self._last(*self._looked_up(texts, costs), self.weights).numpy()
-        return np.split(-np.log(p), np.cumsum([len(cost) for cost in costs])[:-1])
+        parts = []
+        for found, classes, base in self._looked_up(texts, costs):
+            left, by_phrases = self._mixed(found, classes, self.weights)
+            parts.append(-torch.logaddexp(left.log() - base, by_phrases.log()))
+        total = torch.cat(parts).cpu().numpy()
+        return np.split(total, np.cumsum([len(cost) for cost in costs])[:-1])
 
     def first(self, rows: int) -> Tensor:
         """Where the phrases stand that end before the first token of `rows` texts, (rows, 2 * longest): from, up to."""
         nowhere = torch.zeros(rows, 2 * self.longest, dtype=torch.int64, device=self.text.device)
+        if len(self.text) == 0:
+            return nowhere
         return self._next(nowhere, torch.full((rows,), _BEGIN, device=self.text.device))
 
     def after(self, where: Tensor, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -134,39 +152,45 @@ class PhraseMemory(nn.Module):
 
     def _looked_up(
         self, texts: Sequence[np.ndarray], costs: Sequence[np.ndarray]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of every token that has a cost: c(h_n w) / c(h_n) and the class of c(h_n), -1 for none, (tokens, longest);
-        p_0 (tokens,).
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Of every token that has a cost, some texts at a time: c(h_n w) / c(h_n) and the class of c(h_n), -1 for none,
+        (tokens, longest); the cost (tokens,).
         """
-        # So many tokens that stand nowhere keep phrases within their texts.
-        apart = np.array([*[_NOWHERE] * self.longest, _BEGIN])
-        rows = np.concatenate([part for text in texts for part in (apart, text)])
-        ends = np.cumsum([len(apart) + len(text) for text in texts])
-        scored = np.concatenate(
-            [np.arange(end - len(cost), end) for end, cost in zip(ends, costs, strict=True)]
-        )
-        counts, followed = self._counts(torch.from_numpy(rows))
-        length = torch.arange(1, self.longest + 1)
-        begins = torch.from_numpy(scored)[:, None] - length
-        before, with_next = followed[begins, length - 1], counts[begins, length]
-        found = with_next.double() / before.clamp(min=1)
-        classes = torch.where(before > 0, torch.bucketize(before, torch.tensor(_UP_TO)), -1)
-        return found, classes, torch.from_numpy(np.exp(-np.concatenate(costs)))
+        for text, cost in zip(texts, costs, strict=True):
+            if len(cost) > len(text) or not np.isfinite(cost).all():
+                raise ValueError(
+                    f"a text of {len(text)} tokens has the costs {cost}; give a number for each of its last tokens"
+                )
+        length, device = torch.arange(1, self.longest + 1), self.text.device
+        ends = np.cumsum([len(text) for text in texts]) // _TOGETHER
+        for group in np.split(np.arange(len(texts)), np.flatnonzero(np.diff(ends)) + 1):
+            # A phrase of the first text may begin as long before it.
+            rows, scored, at = [np.full(self.longest, _APART)], [], self.longest
+            for place in group:
+                rows += [np.array([_APART, _BEGIN]), texts[place]]
+                at += 2 + len(texts[place])
+                scored.append(np.arange(at - len(costs[place]), at))
+            counts, followed = self._counts(torch.from_numpy(np.concatenate(rows)).to(device))
+            begins = torch.from_numpy(np.concatenate(scored))[:, None] - length
+            before, with_next = followed[begins, length - 1], counts[begins, length]
+            classes = torch.bucketize(before, torch.tensor(_UP_TO, device=device))
+            base = torch.from_numpy(np.concatenate([costs[place] for place in group])).double().to(device)
+            yield with_next / before.clamp(min=1).double(), torch.where(before > 0, classes, -1), base
 
-    def _last(self, found: Tensor, classes: Tensor, base: Tensor, weights: Tensor) -> Tensor:
-        """p_longest of every token, (tokens,), from what `_looked_up` gives."""
-        p = base
+    def _mixed(self, found: Tensor, classes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """What p_longest has of p_0, and what it adds to that, (tokens,) each, of what `_looked_up` gives."""
+        left, by_phrases = torch.ones_like(found[:, 0]), torch.zeros_like(found[:, 0])
         for n in range(self.longest):
             weight = torch.where(classes[:, n] >= 0, weights[n, classes[:, n].clamp(min=0)], 0.0)
-            p = (1 - weight) * p + weight * found[:, n]
-        return p
+            left, by_phrases = (1 - weight) * left, (1 - weight) * by_phrases + weight * found[:, n]
+        return left, by_phrases
 
     def _counts(self, row: Tensor) -> tuple[Tensor, Tensor]:
         """Of the phrases of 1, 2, ... tokens that begin at each place of a row, how often they stand in the texts, and
         how often a token follows them there: (places, longest + 1) each.
         """
         low, high = torch.zeros_like(row), torch.full_like(row, len(self.text))
-        counts = torch.zeros(len(row), self.longest + 1, dtype=torch.int64)
+        counts = row.new_zeros(len(row), self.longest + 1)
         followed = torch.zeros_like(counts)
         for n in range(self.longest + 1):
             alive = (high > low).nonzero().squeeze(1)
@@ -175,7 +199,7 @@ class PhraseMemory(nn.Module):
             low, high = (torch.zeros_like(row).index_copy(0, alive, bound) for bound in own)
             counts[:, n] = high - low
             # The ends of texts come first in the order of what follows.
-            _, after_ends = self._narrowed(*own, n + 1, torch.tensor(_BEGIN))
+            _, after_ends = self._narrowed(*own, n + 1, row.new_tensor(_BEGIN))
             followed[alive, n] = own[1] - after_ends
         return counts, followed
 

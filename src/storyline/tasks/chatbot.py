@@ -12,7 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 from storyline.artifact import Artifact
 from storyline.data import TextEncoder, split_validation, text_encoder
 from storyline.layers import MemoryProbe
-from storyline.tasks.chatbot_network import DialogueProgram, new_chat_network, score_dialogues
+from storyline.tasks.chatbot_network import (
+    DialogueProgram,
+    keep_phrases,
+    new_chat_network,
+    score_dialogues,
+)
 from storyline.tasks.chatbot_probe import probe_chatbot
 from storyline.tasks.chatbot_settings import ChatbotSettings, resolve_chatbot
 from storyline.tasks.conversation import Conversation
@@ -63,10 +68,10 @@ class Chatbot(SequenceEstimator[NextToken]):
                          state that the head reads
     learn_initial_state  make the state before a dialogue a parameter
     longest              a dialogue of more tokens is learned in parts of so many, each from the initial state on
-    phrases              tokens of the longest phrase that is looked up in the training dialogues: what followed it is
-                         mixed into what the network foretells, as far as that helps on the held-out dialogues
-                         (layers.PhraseMemory). The model then holds the training dialogues, 8 bytes a token. None: it
-                         holds none of them
+    phrases              tokens of the longest phrase that is looked up in the training dialogues, at most 64: what
+                         followed it is mixed into what the network foretells, as far as that helps on the held-out
+                         dialogues, those that come again among them (layers.PhraseMemory). The model then holds the
+                         training dialogues, 8 bytes a token. None: it holds none of them
     epochs               at most so many passes
     max_steps            at most so many steps, also in the middle of a pass; None: all passes
     batch_tokens         tokens of a batch, about
@@ -77,7 +82,8 @@ class Chatbot(SequenceEstimator[NextToken]):
     backend              of the layers: "auto", "torch", "triton" or "reference"
 
     After fit: encoder_, training_summary_ (in it `parts`: how many dialogues were learned in parts, and `single`: how
-    many have but one turn, which teaches no reply), history_ (lines of metrics), network_ (the module).
+    many have but one turn, which teaches no reply), history_ (lines of metrics, of the network alone), network_ (the
+    module).
     """
 
     task = "chat"
@@ -195,11 +201,8 @@ class Chatbot(SequenceEstimator[NextToken]):
             single=single,
             vocabulary=self.encoder_.size,
         )
-        if (phrases := self.network_.phrases) is not None:
-            with measuring(self.threads):
-                costs = score_dialogues(self.network_, checked)
-            phrases.keep(ids)
-            phrases.fit_weights(checked, costs)
+        with measuring(self.threads):
+            keep_phrases(self.network_, ids, checked)
         return self
 
     def conversation(self, *, seed: int | None = None) -> Conversation:
@@ -246,19 +249,24 @@ class Chatbot(SequenceEstimator[NextToken]):
         """Minus the nats a token of `evaluate`: larger is better."""
         return -float(self.evaluate(X)["nats"])
 
-    def surprisal(self, X: Turns) -> list[np.ndarray]:
+    def surprisal(self, X: Turns, *, alone: bool = False) -> list[np.ndarray]:
         """What each token of each dialogue costs, (tokens,) each: -log p(token | the dialogue before it) in nats.
 
         Every token but the opening <end>: those of the turns, an <end> after each, and that of the dialogue.
+
+        alone  by the network alone, without the phrases that the model may keep
         """
         check_is_fitted(self)
         ids = encode_dialogues(self.encoder_, check_dialogues(X, "X"))
         self.unknown_ = (0, sum(map(len, ids)))
         with measuring(self.threads):
-            return score_dialogues(self.network_, ids)
+            return score_dialogues(self.network_, ids, alone=alone)
 
     def memory_probe(self, X: Turns, y: None = None, *, sample: int = 128, seed: int = 0) -> MemoryProbe:
-        """The model and the beginnings of `sample` dialogues, for the instruments of memory; what follows is known."""
+        """The model and the beginnings of `sample` dialogues, for the instruments of memory; what follows is known.
+
+        It is the network alone, without the phrases that the model may keep.
+        """
         check_is_fitted(self)
         ids = encode_dialogues(self.encoder_, check_dialogues(X, "X"))
         self.unknown_ = (0, sum(map(len, ids)))

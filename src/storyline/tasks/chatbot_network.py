@@ -87,9 +87,21 @@ class DialogueProgram:
         return {"loss": float(costs.mean())}
 
 
-def score_dialogues(network: NextToken, ids: Sequence[np.ndarray]) -> list[np.ndarray]:
+def score_dialogues(
+    network: NextToken, ids: Sequence[np.ndarray], *, alone: bool = False
+) -> list[np.ndarray]:
     """Surprisal in nats of every token of each dialogue but the <end> that opens it, (tokens,) each.
 
-    Call it in evaluation mode and without gradients.
+    alone: without the phrases that the network may keep. Call it in evaluation mode and without gradients.
     """
-    return score_tokens(network, [row[:1] for row in ids], [row[1:] for row in ids])
+    return score_tokens(network, [row[:1] for row in ids], [row[1:] for row in ids], alone=alone)
+
+
+def keep_phrases(network: NextToken, kept: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> None:
+    """Let a network that has phrases keep those of dialogues, trusted as far as that helps on others.
+
+    As `score_dialogues`; kept, others: ids as `encode_dialogues` gives them.
+    """
+    if network.phrases is not None:
+        network.phrases.keep(kept)
+        network.phrases.fit_weights(others, score_dialogues(network, others, alone=True))

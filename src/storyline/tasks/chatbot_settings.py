@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from storyline.tasks.next_token_settings import NextTokenSettings
 from storyline.tasks.settings import Auto
@@ -23,7 +23,7 @@ class ChatbotSettings(NextTokenSettings):
     candidates: PositiveInt
     longest: PositiveInt
     # Models that were saved before there was the choice have none.
-    phrases: PositiveInt | None = None
+    phrases: Annotated[int, Field(ge=1, le=64)] | None = None
     epochs: PositiveInt
     batch_tokens: PositiveInt
     learning_rate: PositiveFloat

@@ -16,11 +16,12 @@ _ROWS, _READING, _SCORED = 64, 512, 512
 
 
 def score_tokens(
-    network: NextToken, contexts: Sequence[np.ndarray], texts: Sequence[np.ndarray]
+    network: NextToken, contexts: Sequence[np.ndarray], texts: Sequence[np.ndarray], *, alone: bool = False
 ) -> list[np.ndarray]:
     """Surprisal in nats of every token of each text after its context: -log p(token | context, tokens before it).
 
     contexts, texts  ids (n_i,), at least one each. Every row starts from the initial state, whatever stands beside it.
+    alone            without the phrases that the network may keep
 
     Rows of about equal length are read together; padding stands behind the tokens, where no state comes from. Call it
     in evaluation mode and without gradients.
@@ -39,7 +40,7 @@ def score_tokens(
         surprisal = _read(network, ids, wanted)
         for place, row in enumerate(chosen):
             found[row][:] = surprisal[place][wanted[place]].numpy()
-    return found if network.phrases is None else network.phrases.surprisal(rows, found)
+    return found if network.phrases is None or alone else network.phrases.surprisal(rows, found)
 
 
 def score_beginnings(

@@ -64,7 +64,10 @@ class NextToken(nn.Module):
         return self.for_head(output, embedded), self._carry(state) | self._phrases_read(ids, carry, lengths)
 
     def step(self, ids: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
-        """One token of each row, in constant time: ids (batch,) -> log probabilities (batch, size), new state."""
+        """One token of each row: ids (batch,) -> log probabilities (batch, size), new state.
+
+        In constant time, but that `phrases` look at all places where the last ones stand.
+        """
         embedded = self.embedding(ids)
         output, state = self.layer.step(embedded, self._state(carry))
         scores = self.head.log_probabilities(self.for_head(output, embedded))
@@ -80,11 +83,15 @@ class NextToken(nn.Module):
 
     def begun_again(self, carry: Carry, rows: Tensor) -> Carry:
         """The state with that of some rows, (batch,) bool, put back to what it is before the first token."""
-        if isinstance(self.layer, Transformer):
-            # What a row has not read is not looked at, whatever its cache holds.
-            return carry | {"read": carry["read"].masked_fill(rows, 0)}
         first, fresh = self.initial_carry(len(rows)), rows.unsqueeze(1)
-        return {name: torch.where(fresh, first[name], state) for name, state in carry.items()}
+        # What a row of a Transformer has not read is not looked at, whatever its cache holds.
+        kept = {name: state for name, state in carry.items() if name.startswith("cache_")}
+        if isinstance(self.layer, Transformer):
+            kept["read"] = carry["read"].masked_fill(rows, 0)
+        return {
+            name: kept[name] if name in kept else torch.where(fresh, first[name], state)
+            for name, state in carry.items()
+        }
 
     def for_head(self, output: Tensor, embedded: Tensor) -> Tensor:
         return torch.cat([output, embedded], dim=-1) if self.shortcut else output

@@ -19,6 +19,8 @@ from storyline.tasks.text_to_text_network import SourceToTarget
 
 # Hypotheses times source tokens, padding included, that are searched side by side.
 _PLACES = 8_000
+# Tokens of sources that were there before, from which on it pays to make an encoder ready for them.
+_REPEATED = 1_500
 # What an output may have beyond what training saw for a source of its length.
 _SLACK = 5
 # Shorter sources say nothing about the ratio of lengths.
@@ -107,7 +109,9 @@ def write(
     """
     found: list[tuple[Hypothesis, ...]] = [()] * len(sources)
     # A copying head mixes whole distributions.
-    network = network if isinstance(network.head, CopyingHead) else packed(network)
+    if not isinstance(network.head, CopyingHead):
+        read = np.concatenate(sources) if sources else np.empty(0)
+        network = packed(network, encoders=len(read) - len(np.unique(read)) >= _REPEATED)
     for places in _batches([len(source) for source in sources], beam.width):
         batch = collate(sources, places)
         begin = torch.full((len(places),), end_id)
