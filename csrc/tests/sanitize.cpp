@@ -13,19 +13,9 @@
 #include <vector>
 
 #include "../choice.h"
-#include "../engine.h"
-#include "../packed.h"
+#include "../targets.h"
 
 namespace storyline {
-
-#define TARGET(name)              \
-  namespace name {                \
-  const Engines& get();           \
-  const AllPackers& packers();    \
-  }
-STORYLINE_TARGETS(TARGET)
-#undef TARGET
-
 namespace {
 
 struct Spec {  // of a cell; own: the sizes of its own parameters, in hidden sizes

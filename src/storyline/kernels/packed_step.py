@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -139,16 +141,7 @@ class PackedStep:
                 f"more, lengths, states and output have the shapes {found}; they must be {wanted}, of a step that "
                 f"reads no input, and this one reads {self._input_size} numbers"
             )
-        for each in (more, *state, output):
-            if each.dtype != self._like.dtype or each.device != self._like.device or each.is_neg():
-                raise ValueError(
-                    f"more, states and output must be {self._like.dtype} on {self._like.device}; one is {each.dtype} "
-                    f"on {each.device}"
-                )
-            if each.requires_grad and torch.is_grad_enabled():
-                raise ValueError(
-                    "a gradient is asked for, and a packed step computes none; use torch.no_grad()"
-                )
+        self._check_numbers("more, states and output", (more, *state, output))
         if more.stride(1) != 1 or output.stride(2) != 1:
             raise ValueError("rows of more and of output must be dense; call contiguous()")
 
@@ -179,17 +172,20 @@ class PackedStep:
                 f"more_rows and parents are {[(tuple(each.shape), each.dtype, str(each.device)) for each in places]}; "
                 f"they must be ({rows},) of int64 on {self._like.device}"
             )
+        self._check_numbers("input and states", given)
+        return rows
+
+    def _check_numbers(self, called: str, given: Iterable[Tensor]) -> None:
+        """ValueError for tensors that are not of the weights' kind and place, or ask for a gradient."""
         for each in given:
             if each.dtype != self._like.dtype or each.device != self._like.device or each.is_neg():
                 raise ValueError(
-                    f"input and states must be {self._like.dtype} on {self._like.device}; one is {each.dtype} on "
-                    f"{each.device}"
+                    f"{called} must be {self._like.dtype} on {self._like.device}; one is {each.dtype} on {each.device}"
                 )
             if each.requires_grad and torch.is_grad_enabled():
                 raise ValueError(
                     "a gradient is asked for, and a packed step computes none; use torch.no_grad()"
                 )
-        return rows
 
 
 def _address(rows: Tensor | None) -> tuple[int, int]:
