@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.memory.ablation import MarkedBit
-from benchmarks.memory.filters import FILTERS, Filter, NoisyRegister
+from benchmarks.memory.filters import FILTERS, Filter, NoisyRegister, white
 from benchmarks.memory.instruments import Trial, summary
 from torch import Tensor
 
@@ -16,6 +16,14 @@ def test_the_formula_is_what_the_recurrence_does_to_an_impulse(known: Filter) ->
     impulse = torch.zeros(1, 200, 1, dtype=torch.float64)
     impulse[0, 0] = 1.0
     np.testing.assert_allclose(known.run(impulse)[0].numpy(), known.response(200), rtol=1e-9, atol=1e-12)
+
+
+def test_white_noise_has_the_moments_that_the_formulas_take_for_granted() -> None:
+    drawn = white(500, 60, seed=3)[..., 0]
+    torch.testing.assert_close(drawn.mean(0), torch.zeros(60, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(drawn.T @ drawn / 500, torch.eye(60, dtype=torch.float64), rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="60 sequences of 60 steps cannot be uncorrelated"):
+        white(60, 60, seed=3)
 
 
 def test_a_noisy_register_is_read_as_well_as_its_formula_says() -> None:
