@@ -72,10 +72,12 @@ def _predict(x: Array, y: Array, new: Array) -> Array:
     mean, scale = x.mean(0), x.std(0)
     alive = scale > 1e-12 * max(float(np.abs(x).max(initial=0.0)), 1e-300)
     x, new = (x - mean)[:, alive] / scale[alive], (new - mean)[:, alive] / scale[alive]
+    variants, _, classes = y.shape
     centre = y.mean(1, keepdims=True)
-    y = y - centre
     if not alive.any():
-        return np.broadcast_to(centre, (len(y), len(new), y.shape[-1]))
+        return np.broadcast_to(centre, (variants, len(new), classes))
+    # (n, variants * classes): one product with all variants, not many small ones
+    aside = (y - centre).transpose(1, 0, 2).reshape(len(x), -1)
     # eigenvectors of the smaller of the two products serve both shapes
     wide = x.shape[1] > x.shape[0]
     eigenvalues, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
@@ -83,12 +85,12 @@ def _predict(x: Array, y: Array, new: Array) -> Array:
     eigenvalues, vectors = eigenvalues[kept], vectors[:, kept]
     left = vectors if wide else x @ vectors / np.sqrt(eigenvalues)
     fresh = new @ (x.T @ vectors / np.sqrt(eigenvalues) if wide else vectors)
-    projected = left.T @ y
+    projected = left.T @ aside
     best, chosen = np.inf, 0.0
     for ridge in _RIDGES:
         r = ridge * len(x)
         shrink = eigenvalues / (eigenvalues + r)
-        rest = y[0] - left @ (shrink[:, None] * projected[0])
+        rest = aside[:, :classes] - left @ (shrink[:, None] * projected[:, :classes])
         error = (
             float(np.square(rest).sum()) / (1.0 - shrink.sum() / len(x)) ** 2
             if shrink.sum() < len(x)
@@ -97,5 +99,5 @@ def _predict(x: Array, y: Array, new: Array) -> Array:
         if error < best:
             best, chosen = error, r
     shrunk = np.sqrt(eigenvalues) / (eigenvalues + chosen)
-    result: Array = (fresh * shrunk) @ projected + centre
-    return result
+    told: Array = ((fresh * shrunk) @ projected).reshape(len(new), variants, classes)
+    return told.transpose(1, 0, 2) + centre
