@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
-from benchmarks.memory.remember import OURS, THEIRS, runs_of, tiny
+from benchmarks.memory.remember import FILE, OURS, THEIRS, runs_of, tiny
+
+from storyline.stories.benchmark import KEY
 
 
 def test_the_two_layers_differ_in_nothing_else() -> None:
@@ -18,3 +22,8 @@ def test_tiny(capsys: pytest.CaptureFixture[str]) -> None:
     tiny()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in lines] == ["adding at 20"] * 2 + ["copy at 5"] * 2
+
+
+def test_the_rows_that_are_there_can_be_gone_on_with() -> None:
+    with FILE.open(newline="", encoding="utf-8") as file:
+        assert {*KEY, "distance", "commit"} <= set(next(csv.reader(file)))

@@ -99,5 +99,6 @@ def _predict(x: Array, y: Array, new: Array) -> Array:
         if error < best:
             best, chosen = error, r
     shrunk = np.sqrt(eigenvalues) / (eigenvalues + chosen)
-    told: Array = ((fresh * shrunk) @ projected).reshape(len(new), variants, classes)
-    return told.transpose(1, 0, 2) + centre
+    told = ((fresh * shrunk) @ projected).reshape(len(new), variants, classes)
+    result: Array = told.transpose(1, 0, 2) + centre
+    return result
