@@ -30,7 +30,14 @@ COLUMNS = {
 }
 # Seconds that the quick set may take.
 QUICK = 1800
-AIMS = {"party": "100 % at 50,000, 5 of 5", "router": "100 % at 10,000", "parity": "at 100,000"}
+# What is aimed at beyond the claims, of all seeds.
+AIMS = (
+    Claim("party", 50_000, must=1.0),
+    Claim("router", 10_000, must=1.0),
+    *(Claim(story, 900, must=0.99) for story in ("john-he", "breakfast", "but-then")),
+    *(Claim(story, 16, must=0.99) for story in ("chase", "books")),
+    Claim("parity", 100_000, must=1.0),
+)
 
 
 def add_to(commands: Any) -> None:
@@ -119,15 +126,30 @@ def _remember() -> Iterable[tuple[str, str, str, str]]:
 
 def _told() -> Iterable[tuple[str, str, str, str]]:
     rows = rows_of("stories", "story", "cell", "seed", "distance")
+    aims = {aim.story: aim for aim in AIMS}
     for claim in CLAIMS:
-        own = [row for row in rows if (row["story"], row["cell"]) == (claim.story, "lstm")]
-        at = [row for row in own if int(row["distance"]) == claim.distance and row["accuracy"]]
-        if at:
+        if at := _asked(rows, claim):
             must = f"{claim.must:.0%}, {claim.seeds:.0%} of the seeds"
             shares = " ".join(f"{float(row['accuracy']):.0%}" for row in at)
             learned = at[0]["trained_distance"]
             said = f"*{claim.story}*, learned up to {int(learned):,}, asked at {claim.distance:,}"
-            yield said, must, f"{shares}{_short(claim, at)}", AIMS.get(claim.story, "")
+            aimed = _aimed(rows, aims[claim.story]) if claim.story in aims else ""
+            yield said, must, f"{shares}{_short(claim, at)}", aimed
+
+
+def _asked(rows: list[Row], claim: Claim) -> list[Row]:
+    """The LSTM's rows of a story at the distance of a claim, a seed each."""
+    about = (claim.story, "lstm", claim.distance)
+    return [
+        row for row in rows if (row["story"], row["cell"], int(row["distance"])) == about and row["accuracy"]
+    ]
+
+
+def _aimed(rows: list[Row], aim: Claim) -> str:
+    """What is aimed at, and how many seeds are there."""
+    at = _asked(rows, aim)
+    holds = sum(float(row["accuracy"]) >= aim.must for row in at)
+    return f"{aim.must:.0%} at {aim.distance:,}: {holds} of {len(at)} seeds"
 
 
 def _quick() -> Iterable[tuple[str, str, str, str]]:
