@@ -34,10 +34,13 @@ class MarkedBit:
     lag: int
     steps: int
 
-    def draw(self, sequences: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(
+        self, sequences: int, generator: torch.Generator, steps: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Inputs (sequences, steps, 2), sign and mark, and answers (sequences,) of 0 and 1, int64."""
-        inputs = self.noise(sequences, self.steps, generator)
-        place = self.steps - 1 - self.lag
+        steps = steps or self.steps
+        inputs = self.noise(sequences, steps, generator)
+        place = steps - 1 - self.lag
         inputs[:, place, 1] = 1.0
         return inputs, (inputs[:, place, 0] > 0).long()
 
@@ -48,14 +51,19 @@ class MarkedBit:
         return torch.stack([signs, torch.zeros_like(signs)], 2)
 
     def train(self, seed: int, hidden_size: int = 24, updates: int = 1000) -> Recaller:
-        """An LSTM that has learned it: Adam at .01, 64 fresh sequences an update, until 200 losses in a row < .01."""
+        """An LSTM that has learned it: Adam at .01, 64 fresh sequences an update, until 200 losses in a row < .01.
+
+        A batch has lag + 1 steps or more, so that the mark may stand at the first step too: one that never saw it there
+        wants some steps before it, and uses more context than the task does.
+        """
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         model = Recaller(hidden_size, remember=2 * self.lag)
         adam = torch.optim.Adam(model.parameters(), lr=1e-2)
         low = 0
         for _ in range(updates):
-            inputs, answers = self.draw(64, generator)
+            steps = int(torch.randint(self.lag + 1, self.steps + 1, (), generator=generator))
+            inputs, answers = self.draw(64, generator, steps)
             loss = nn.functional.binary_cross_entropy_with_logits(model(inputs)[:, -1, 0], answers.float())
             adam.zero_grad()
             loss.backward()
