@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.memory.opening import opening
-from benchmarks.memory.remember import DISTANCES
+from benchmarks.memory.remember import CLAIMED
 from benchmarks.memory.stories import CELLS, CLAIMS, Claim
 from benchmarks.readme import README, between_marks
 from benchmarks.record import ROOT
@@ -114,7 +114,7 @@ def _remember() -> Iterable[tuple[str, str, str, str]]:
     learns = "learns; does not, 5 seeds of 5"
     for story, distance in dict.fromkeys((row["story"], row["distance"]) for row in rows):
         own = [row for row in rows if (row["story"], row["distance"]) == (story, distance)]
-        owed = int(distance) == DISTANCES[story]
+        owed = int(distance) == CLAIMED[story][0]
 
         def shares(cell: str, own: list[Row] = own) -> str:
             return " ".join(f"{float(row['accuracy']):.0%}" for row in own if row["cell"] == cell)

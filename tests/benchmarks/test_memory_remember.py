@@ -11,7 +11,7 @@ from storyline.stories.benchmark import KEY
 
 
 def test_the_two_layers_differ_in_nothing_else() -> None:
-    runs = runs_of(2, adding=400, copy=100)
+    runs = runs_of(2, adding=(400, 1_500), copy=(100, 3_000))
     assert len(runs) == 8
     for ours, theirs in zip(runs[::2], runs[1::2], strict=True):
         assert (ours.cell, theirs.cell) == (OURS, THEIRS)
