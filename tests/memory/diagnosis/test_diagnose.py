@@ -168,6 +168,21 @@ def test_a_state_that_grows_is_told_without_targets() -> None:
     assert "there are no longer runs to try it on" in long.reasons["state drifts"]
 
 
+def test_answers_that_overflow_on_a_longer_run_have_lost_all() -> None:
+    inputs = torch.randn(64, 40, 1, generator=torch.Generator().manual_seed(SEED))
+
+    def late(x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pad(x, (0, 0, 1, 0))[:, :-1]
+
+    def counting(x: torch.Tensor) -> torch.Tensor:
+        # right for the first 64 steps, and past all numbers at the 200th
+        return late(x) * torch.exp((torch.arange(x.shape[1]) - 64.0).clamp_min(0))[:, None]
+
+    found = diagnose(counting, inputs, late(inputs), trained_steps=20, need=2)
+    assert found.names == ("state drifts",)
+    assert found.findings[0].values["lost"] == 1.0
+
+
 def test_what_cannot_be_looked_for_says_why() -> None:
     inputs = torch.randn(32, 20, 2, generator=torch.Generator().manual_seed(0))
     found = diagnose(lambda x: x.cumsum(1), inputs)

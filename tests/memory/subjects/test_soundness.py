@@ -109,6 +109,47 @@ def test_a_model_that_mixes_rows_on_purpose_goes_row_by_row() -> None:
     assert h.recall is not None
 
 
+class Few(nn.Module):
+    """A classifier that is served for so many sequences at once, and no more."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.most, self.core, self.head = most, nn.LSTM(3, 8, batch_first=True), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert len(x) <= self.most, f"{len(x)} sequences at once"
+        return self.head(self.core(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_call_has_more_rows_than_are_allowed(most: int) -> None:
+    x = noise(24, 30, 3)
+    few, free = (horizon(Few(n), x, rows_at_once=rows) for n, rows in ((most, most), (1000, None)))
+    assert few.recall is not None, few.reasons
+    assert {n: m.steps for n, m in few.measures.items()} == {n: m.steps for n, m in free.measures.items()}
+    targets = torch.arange(24) % 2
+    found = diagnose(Few(most), x, targets, need=5, clip=1.0, rows_at_once=most)
+    assert set(found.unsought) == {"truncated too short", "reset too often", "state drifts"}
+    # a model that answers at every step is tried on longer streams too
+    core = Few(1000).core
+    tried = diagnose(core, x, need=2, trained_steps=20, rows_at_once=most)
+    assert "state drifts" not in tried.unsought
+
+
+def test_a_state_for_one_number_of_rows_is_told_from_a_wrong_shape() -> None:
+    class Stateful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.core, self.state = nn.LSTM(3, 8, batch_first=True), None
+
+        def forward(self, x: Tensor) -> Tensor:
+            output, self.state = self.core(x, self.state)
+            return output
+
+    refused(Stateful(), noise(16, 20, 3), "keeps a state between calls")
+
+
 def test_constant_and_deaf_models_are_named() -> None:
     ones = nn.Parameter(torch.ones(1))
     refused(

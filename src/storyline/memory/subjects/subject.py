@@ -97,7 +97,12 @@ class Subject:
             yield chunk, leaf, last, steps
 
     def answer(self, batch: Tensor, lengths: list[int] | None) -> Tensor:
-        """The output for (rows, time, ...): (rows, time, size), or (rows, size) with one answer a sequence."""
+        """The output for (rows, time, ...): (rows, time, size), or (rows, size) with one answer a sequence.
+
+        More rows of one length than `rows_at_once` go in several calls.
+        """
+        if self.rows_at_once is not None and len(batch) > self.rows_at_once and lengths is None:
+            return torch.cat([self.answer(part, None) for part in batch.split(self.rows_at_once)])
         returned = self.returned(batch, lengths)
         assert self.layout is not None
         output = self.layout.arrange(returned)
