@@ -97,6 +97,7 @@ KEY = ("story", "cell", "seed", "trained_distance", "distractors", "facts", "fil
        "budget_batches", "hidden_size", "learning_rate")  # fmt: skip
 # What a row says of the answers; empty where none was asked for.
 MEASURED = ("accuracy", "low", "high", "recalled", "asked", "chance", "question_accuracy", "question_chance")
+SPENT = ("parameters", "sharpened", "training_seconds", "asking_seconds")
 
 
 def label(story: Story) -> str:
@@ -138,12 +139,8 @@ def measure(run: Run, place: Row | None = None) -> list[Row]:
     curve = recall_over_distance(
         reader, run.story, run.asked, n=run.examples, seconds=run.asking_seconds, words=words
     )
-    seconds: Row = {
-        "parameters": parameters,
-        "sharpened": sharpened,
-        "training_seconds": round(trained - began, 1),
-        "asking_seconds": round(time.perf_counter() - trained, 1),
-    }
+    took = (round(trained - began, 1), round(time.perf_counter() - trained, 1))
+    spent: Row = dict(zip(SPENT, (parameters, sharpened, *took), strict=True))
     rows = []
     for each in curve:
         low, high = each.interval
@@ -158,7 +155,7 @@ def measure(run: Run, place: Row | None = None) -> list[Row]:
             "question_accuracy": round(each.questions_right / each.questions, 4),
             "question_chance": round(each.question_chance, 4),
         }
-        rows.append(dict(zip(KEY, run.key, strict=True)) | measured | seconds | (place or surroundings()))
+        rows.append(dict(zip(KEY, run.key, strict=True)) | measured | spent | (place or surroundings()))
     unasked = sorted(set(run.asked) - {each.distance for each in curve})
     nothing = dict.fromkeys(MEASURED, "") | {"recalled": 0, "asked": 0}
     return rows + [rows[0] | nothing | {"distance": each} for each in unasked]
@@ -245,15 +242,17 @@ def run_into(
 
     place     machine, commit, python and torch, as `surroundings` has them; rows of another commit do not count
     progress  is told the rows of a run just finished, and how many are left
-    Raises ValueError where the file has other columns.
+    Raises ValueError where the file has other columns than the rows that would be appended.
     """
+    place = place or surroundings()
     if columns := _columns(file):
-        if not {*KEY, "commit", "distance"} <= set(columns):
+        wanted = (*KEY, "distance", *MEASURED, *SPENT, *place)
+        if different := sorted(set(columns) ^ set(wanted)):
             raise ValueError(
-                f"{file} has the columns {columns}, which are not a benchmark's; name another file"
+                f"{file} has the columns {columns}, which are not a benchmark's of today: {', '.join(different)} "
+                "differ; name another file"
             )
         _take_torn_line_away(file)
-    place = place or surroundings()
     held = {(*(row[name] for name in KEY), row["commit"], row["distance"]) for row in read_rows(file)}
     missing = [
         run for run in runs if not {(*run.key, str(place["commit"]), str(k)) for k in run.asked} <= held
@@ -286,8 +285,9 @@ def _take_torn_line_away(file: Path) -> None:
 
 def _append(file: Path, rows: list[Row]) -> None:
     new = not file.is_file() or file.stat().st_size == 0
+    columns = list(rows[0]) if new else _columns(file)
     with file.open("a", newline="", encoding="utf-8") as opened:
-        writer = csv.DictWriter(opened, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(opened, columns, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerows(rows)
