@@ -190,6 +190,7 @@ def test_plot_draws_each_measure_with_its_figure() -> None:
     [
         ({"threshold": 0.0}, "threshold is 0.0"),
         ({"confidence": 95}, "confidence is 95"),
+        ({"recall_threshold": "half"}, "recall_threshold is 'half'; a share above 0"),
         ({"measures": ("gradient", "memory")}, "some of counterfactual, gradient, recall, use"),
         ({"measures": "gradient"}, "as a tuple"),
         ({"max_lag": 0}, "max_lag is 0"),

@@ -154,7 +154,8 @@ def _diverged(model: Callable[..., Any], sequences: Sequences, axis: int) -> Fin
         changing = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
         if any(isinstance(module, changing) and module.training for module in model.modules()):
             return None
-    shown = Subject(model, sequences.array and not isinstance(model, nn.Module), axis, "grouped")
+    array = sequences.array and not isinstance(model, nn.Module)
+    shown = Subject(model, array, axis, "grouped", given=sequences.dtype)
     row = max(sequences.rows, key=len)
     try:
         with torch.no_grad():

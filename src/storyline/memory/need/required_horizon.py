@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -209,8 +208,8 @@ def _check(
     tolerance: float, confidence: float, longest: int | None, probes: Collection[str], updates: int
 ) -> None:
     for name, share in (("tolerance", tolerance), ("confidence", confidence)):
-        if not (math.isfinite(share) and 0.0 < share < 1.0):
-            raise MeasureError(f"{name} is {share}; a share above 0 and below 1 was wanted")
+        if not isinstance(share, int | float | np.number) or not 0.0 < share < 1.0:
+            raise MeasureError(f"{name} is {share!r}; a share above 0 and below 1 was wanted")
     for name, count in (("longest", longest), ("updates", updates)):
         if count is not None and (not is_whole(count) or count < 1):
             raise MeasureError(f"{name} is {count!r}; a whole number, 1 or more, was wanted")

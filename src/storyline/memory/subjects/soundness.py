@@ -69,6 +69,7 @@ def examine(
         ragged_manner(model),
         rows_at_once=rows_at_once,
         always_lengths=wants_lengths(model),
+        given=sequences.dtype,
     )
     tried = sorted(sequences.rows, key=len)[-_TRIED:]
     steps = len(tried[0])
