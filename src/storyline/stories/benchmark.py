@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import os
 import platform
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import torch
@@ -195,15 +198,24 @@ def run_all(runs: Sequence[Run], *, jobs: int = 1, place: Row | None = None) -> 
         finally:
             torch.set_num_threads(threads)
         return
-    context = torch.multiprocessing.get_context("spawn")
-    with context.Pool(jobs, initializer=_alone) as pool:
+    with _started(jobs) as pool:
         yield from pool.imap_unordered(_measured, [(run, place) for run in runs])
 
 
-def _alone() -> None:
-    """One thread a process; Ctrl-C is the parent's, which ends them, and if it is killed they end by themselves."""
-    import signal
+def _started(jobs: int) -> Pool:
+    """Processes that leave Ctrl-C to this one, which ends them: from their first moment, when they still import."""
+    context = torch.multiprocessing.get_context("spawn")
+    if threading.current_thread() is not threading.main_thread():
+        return context.Pool(jobs, initializer=_alone)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return context.Pool(jobs, initializer=_alone)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
+
+def _alone() -> None:
+    """One thread a process; Ctrl-C is the parent's, and if that is killed they end by themselves."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

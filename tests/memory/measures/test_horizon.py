@@ -209,6 +209,20 @@ def test_bad_settings_are_refused(options: dict[str, object], message: str) -> N
         horizon(delay(3, 20).run, noise(16, 20), **options)
 
 
+def test_a_caller_in_inference_mode_gets_the_gradient_too() -> None:
+    model, x = torch.nn.LSTM(1, 4, batch_first=True), noise(16, 20)
+    with torch.inference_mode():
+        found = horizon(model, x.clone(), measures=("gradient",))
+    plain = horizon(model, x, measures=("gradient",))
+    assert found.gradient.curve.tolist() == plain.gradient.curve.tolist()
+
+
+def test_without_a_measure_there_is_nothing_to_draw() -> None:
+    found = horizon(delay(3, 20).run, noise(16, 20), measures=("use",))
+    with pytest.raises(MeasureError, match=r"nothing to draw .*use: no targets were given"):
+        found.plot()
+
+
 def test_whole_numbers_of_numpy_are_taken() -> None:
     found = horizon(delay(3, 20).run, noise(16, 20), max_lag=np.int64(10), pairings=np.int32(2))
     assert (found.max_lag, found.counterfactual.steps) == (10, 3)

@@ -91,9 +91,10 @@ def required_horizon(
 ) -> RequiredHorizon:
     """Measure how far back the data needs to be remembered, without a model.
 
-    With L(k) the held-out loss of the best probe that sees the last k steps, and L(0) that of the best constant,
+    With L(k) the held-out loss of the probe that is chosen with up to k steps of context, L(0) that of the best
+    constant, and K the longest context,
 
-        gain = L(0) - min_k L(k),     steps = min { k : L(j) - min L <= tolerance * gain for every measured j >= k }
+        gain = L(0) - L(K),     steps = min { k : L(j) - L(K) <= tolerance * gain for every measured j >= k }
 
     The probes (`LinearProbes`, `RecurrentProbe`) are fitted on six of ten sequences. On one half of the others it is
     chosen which is best with up to k steps, on the other half that one is scored, and the other way round, so that no
