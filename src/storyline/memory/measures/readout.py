@@ -100,4 +100,5 @@ def _predict(x: Array, y: Array, new: Array) -> Array:
             best, chosen = error, r
     shrunk = np.sqrt(eigenvalues) / (eigenvalues + chosen)
     told: Array = ((fresh * shrunk) @ projected).reshape(len(new), variants, classes)
-    return told.transpose(1, 0, 2) + centre
+    told = told.transpose(1, 0, 2) + centre
+    return told

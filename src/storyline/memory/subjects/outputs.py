@@ -89,7 +89,7 @@ def _numbers(returned: Any) -> bool:
     return False
 
 
-def _array(returned: list[Any]) -> Tensor:
+def _array(returned: Any) -> Tensor:
     try:
         return torch.as_tensor(returned)
     except (TypeError, ValueError) as error:

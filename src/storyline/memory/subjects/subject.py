@@ -125,7 +125,7 @@ class Subject:
         More rows of one length than `rows_at_once` go in several calls.
         """
         if self.rows_at_once is not None and len(batch) > self.rows_at_once and lengths is None:
-            return torch.cat([self.answer(part, None) for part in batch.split(self.rows_at_once)])
+            return torch.cat([self.answer(part, None) for part in torch.split(batch, self.rows_at_once)])
         returned = self.returned(batch, lengths)
         assert self.layout is not None
         output = self.layout.arrange(returned)
