@@ -116,7 +116,7 @@ def test_memory_of_data_without_answers_measures_what_needs_none(
     assert result.exit_code == 0, result.output
     assert "remembers (counterfactual)" in result.output
     assert "Not measured: use (no targets were given" in result.output
-    assert "Diagnosed without the need of the data, so that these were not looked for:" in result.output
+    assert "Not looked for: truncated too short (chunk= was not given" in result.output
 
 
 def test_memory_of_too_little_is_one_sentence_and_no_file(

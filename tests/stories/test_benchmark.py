@@ -114,6 +114,20 @@ def test_what_is_finished_stays_and_the_rest_goes_on(tmp_path: Path, monkeypatch
         run_into(tmp_path / "other.csv", runs())
 
 
+def test_rows_stand_under_the_columns_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "stories.csv"
+    run_into(file, runs(("rnn",), 1))
+    whole = read_rows(file)
+    turned = list(reversed(whole[0]))
+    file.write_text(",".join(turned) + "\n", encoding="utf-8")
+    run_into(file, runs(("rnn",), 1))
+    assert [row["distance"] for row in read_rows(file)] == ["3", "12"]
+    # a column that is wanting would be lost in silence
+    file.write_text(",".join(name for name in turned if name != "chance") + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="not a benchmark's of today: chance differ"):
+        run_into(file, runs(("rnn",), 1))
+
+
 def test_a_run_is_finished_only_with_all_of_its_distances(tmp_path: Path) -> None:
     file, left = tmp_path / "stories.csv", []
     far = runs(("rnn",), 1)

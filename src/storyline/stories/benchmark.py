@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import os
 import platform
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import torch
@@ -97,6 +100,7 @@ KEY = ("story", "cell", "seed", "trained_distance", "distractors", "facts", "fil
        "budget_batches", "hidden_size", "learning_rate")  # fmt: skip
 # What a row says of the answers; empty where none was asked for.
 MEASURED = ("accuracy", "low", "high", "recalled", "asked", "chance", "question_accuracy", "question_chance")
+SPENT = ("parameters", "sharpened", "training_seconds", "asking_seconds")
 
 
 def label(story: Story) -> str:
@@ -138,12 +142,8 @@ def measure(run: Run, place: Row | None = None) -> list[Row]:
     curve = recall_over_distance(
         reader, run.story, run.asked, n=run.examples, seconds=run.asking_seconds, words=words
     )
-    seconds: Row = {
-        "parameters": parameters,
-        "sharpened": sharpened,
-        "training_seconds": round(trained - began, 1),
-        "asking_seconds": round(time.perf_counter() - trained, 1),
-    }
+    took = (round(trained - began, 1), round(time.perf_counter() - trained, 1))
+    spent: Row = dict(zip(SPENT, (parameters, sharpened, *took), strict=True))
     rows = []
     for each in curve:
         low, high = each.interval
@@ -158,7 +158,7 @@ def measure(run: Run, place: Row | None = None) -> list[Row]:
             "question_accuracy": round(each.questions_right / each.questions, 4),
             "question_chance": round(each.question_chance, 4),
         }
-        rows.append(dict(zip(KEY, run.key, strict=True)) | measured | seconds | (place or surroundings()))
+        rows.append(dict(zip(KEY, run.key, strict=True)) | measured | spent | (place or surroundings()))
     unasked = sorted(set(run.asked) - {each.distance for each in curve})
     nothing = dict.fromkeys(MEASURED, "") | {"recalled": 0, "asked": 0}
     return rows + [rows[0] | nothing | {"distance": each} for each in unasked]
@@ -198,15 +198,24 @@ def run_all(runs: Sequence[Run], *, jobs: int = 1, place: Row | None = None) -> 
         finally:
             torch.set_num_threads(threads)
         return
-    context = torch.multiprocessing.get_context("spawn")
-    with context.Pool(jobs, initializer=_alone) as pool:
+    with _started(jobs) as pool:
         yield from pool.imap_unordered(_measured, [(run, place) for run in runs])
 
 
-def _alone() -> None:
-    """One thread a process; Ctrl-C is the parent's, which ends them, and if it is killed they end by themselves."""
-    import signal
+def _started(jobs: int) -> Pool:
+    """Processes that leave Ctrl-C to this one, which ends them: from their first moment, when they still import."""
+    context = torch.multiprocessing.get_context("spawn")
+    if threading.current_thread() is not threading.main_thread():
+        return context.Pool(jobs, initializer=_alone)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return context.Pool(jobs, initializer=_alone)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
+
+def _alone() -> None:
+    """One thread a process; Ctrl-C is the parent's, and if that is killed they end by themselves."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
@@ -245,15 +254,17 @@ def run_into(
 
     place     machine, commit, python and torch, as `surroundings` has them; rows of another commit do not count
     progress  is told the rows of a run just finished, and how many are left
-    Raises ValueError where the file has other columns.
+    Raises ValueError where the file has other columns than the rows that would be appended.
     """
+    place = place or surroundings()
     if columns := _columns(file):
-        if not {*KEY, "commit", "distance"} <= set(columns):
+        wanted = (*KEY, "distance", *MEASURED, *SPENT, *place)
+        if different := sorted(set(columns) ^ set(wanted)):
             raise ValueError(
-                f"{file} has the columns {columns}, which are not a benchmark's; name another file"
+                f"{file} has the columns {columns}, which are not a benchmark's of today: {', '.join(different)} "
+                "differ; name another file"
             )
         _take_torn_line_away(file)
-    place = place or surroundings()
     held = {(*(row[name] for name in KEY), row["commit"], row["distance"]) for row in read_rows(file)}
     missing = [
         run for run in runs if not {(*run.key, str(place["commit"]), str(k)) for k in run.asked} <= held
@@ -286,8 +297,9 @@ def _take_torn_line_away(file: Path) -> None:
 
 def _append(file: Path, rows: list[Row]) -> None:
     new = not file.is_file() or file.stat().st_size == 0
+    columns = list(rows[0]) if new else _columns(file)
     with file.open("a", newline="", encoding="utf-8") as opened:
-        writer = csv.DictWriter(opened, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(opened, columns, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerows(rows)

@@ -11,7 +11,7 @@ from benchmarks.memory.patients import PLANTED, Case, adding, delay, first, grow
 from benchmarks.memory.remedies import Plan, Reader, score, train
 from torch import nn
 
-from storyline.memory import Diagnosis, MeasureError, diagnose
+from storyline.memory import Diagnosis, MeasureError, diagnose, required_horizon
 
 SEED = 50
 
@@ -60,6 +60,21 @@ def test_a_model_that_has_learned_its_task_has_no_fault(plan: Plan) -> None:
     # and the same without targets, from the need alone
     inputs, _ = plan.task.draw(200, plan.task.steps, torch.Generator().manual_seed(SEED))
     assert diagnose(model, inputs, need=found.need.value).names == ()
+
+
+def test_a_model_without_a_fault_that_has_learned_nothing_is_not_called_sound() -> None:
+    inputs = torch.randn(200, 10, 1, generator=torch.Generator().manual_seed(SEED))
+    targets = inputs[:, -3, 0]
+    need = required_horizon(inputs, targets, probes=("linear",))
+    found = diagnose(lambda x: -x.sum(1), inputs, targets, need=need)
+    assert found.names == ()
+    assert found.headline == (
+        "no fault found, but the model gets nothing of the gain that the probes achieve, so train it for longer: "
+        f"your data needs 3 steps, your model uses {found.uses.short}"
+    )
+    assert diagnose(lambda x: x[:, -3], inputs, targets, need=need).headline == (
+        "no fault found: your data needs 3 steps, your model uses 3"
+    )
 
 
 def test_the_sentence_says_need_use_and_remedy() -> None:
@@ -166,6 +181,21 @@ def test_a_state_that_grows_is_told_without_targets() -> None:
     assert steady.names == ()
     long = diagnose(train(plan, SEED), inputs, trained_steps=20, need=15)
     assert "there are no longer runs to try it on" in long.reasons["state drifts"]
+
+
+def test_answers_that_overflow_on_a_longer_run_have_lost_all() -> None:
+    inputs = torch.randn(64, 40, 1, generator=torch.Generator().manual_seed(SEED))
+
+    def late(x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pad(x, (0, 0, 1, 0))[:, :-1]
+
+    def counting(x: torch.Tensor) -> torch.Tensor:
+        # right for the first 64 steps, and past all numbers at the 200th
+        return late(x) * torch.exp((torch.arange(x.shape[1]) - 64.0).clamp_min(0))[:, None]
+
+    found = diagnose(counting, inputs, late(inputs), trained_steps=20, need=2)
+    assert found.names == ("state drifts",)
+    assert found.findings[0].values["lost"] == 1.0
 
 
 def test_what_cannot_be_looked_for_says_why() -> None:

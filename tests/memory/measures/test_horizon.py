@@ -190,6 +190,7 @@ def test_plot_draws_each_measure_with_its_figure() -> None:
     [
         ({"threshold": 0.0}, "threshold is 0.0"),
         ({"confidence": 95}, "confidence is 95"),
+        ({"recall_threshold": "half"}, "recall_threshold is 'half'; a share above 0"),
         ({"measures": ("gradient", "memory")}, "some of counterfactual, gradient, recall, use"),
         ({"measures": "gradient"}, "as a tuple"),
         ({"max_lag": 0}, "max_lag is 0"),
@@ -206,6 +207,20 @@ def test_plot_draws_each_measure_with_its_figure() -> None:
 def test_bad_settings_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(MeasureError, match=message):
         horizon(delay(3, 20).run, noise(16, 20), **options)
+
+
+def test_a_caller_in_inference_mode_gets_the_gradient_too() -> None:
+    model, x = torch.nn.LSTM(1, 4, batch_first=True), noise(16, 20)
+    with torch.inference_mode():
+        found = horizon(model, x.clone(), measures=("gradient",))
+    plain = horizon(model, x, measures=("gradient",))
+    assert found.gradient.curve.tolist() == plain.gradient.curve.tolist()
+
+
+def test_without_a_measure_there_is_nothing_to_draw() -> None:
+    found = horizon(delay(3, 20).run, noise(16, 20), measures=("use",))
+    with pytest.raises(MeasureError, match=r"nothing to draw .*use: no targets were given"):
+        found.plot()
 
 
 def test_whole_numbers_of_numpy_are_taken() -> None:

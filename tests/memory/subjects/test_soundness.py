@@ -109,6 +109,53 @@ def test_a_model_that_mixes_rows_on_purpose_goes_row_by_row() -> None:
     assert h.recall is not None
 
 
+class Few(nn.Module):
+    """A classifier that is served for so many sequences at once, and no more."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.most, self.core, self.head = most, nn.LSTM(3, 8, batch_first=True), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert len(x) <= self.most, f"{len(x)} sequences at once"
+        return self.head(self.core(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_call_has_more_rows_than_are_allowed(most: int) -> None:
+    x, measures = noise(16, 12, 3), ("counterfactual", "recall")
+    few, free = (
+        horizon(Few(n), x, rows_at_once=rows, measures=measures, planted=16)
+        for n, rows in ((most, most), (1000, None))
+    )
+    assert few.recall is not None, few.reasons
+    assert {n: m.steps for n, m in few.measures.items()} == {n: m.steps for n, m in free.measures.items()}
+    found = diagnose(Few(most), x, need=5, rows_at_once=most)
+    assert not {"exploding", "dead units", "input ignored", "saturated"} & set(found.unsought)
+
+
+def test_longer_runs_have_no_more_rows_than_are_allowed() -> None:
+    few = Few(1)
+    few.head = nn.Identity()
+    few.forward = lambda x: few.core(x)[0] if len(x) == 1 else pytest.fail(f"{len(x)} at once")  # type: ignore[method-assign]
+    found = diagnose(few, noise(16, 8, 3), need=2, trained_steps=4, rows_at_once=1)
+    assert "state drifts" not in found.unsought
+
+
+def test_a_state_for_one_number_of_rows_is_told_from_a_wrong_shape() -> None:
+    class Stateful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.core, self.state = nn.LSTM(3, 8, batch_first=True), None
+
+        def forward(self, x: Tensor) -> Tensor:
+            output, self.state = self.core(x, self.state)
+            return output
+
+    refused(Stateful(), noise(16, 20, 3), "keeps a state between calls")
+
+
 def test_constant_and_deaf_models_are_named() -> None:
     ones = nn.Parameter(torch.ones(1))
     refused(
@@ -240,6 +287,8 @@ def test_a_promise_is_kept_by_the_low_end_of_the_interval() -> None:
         assert_remembers(delayed, inputs, 3, measure="use")
     with pytest.raises(MeasureError, match="measure is 'gradients'"):
         assert_remembers(delayed, inputs, 3, measure="gradients")
+    with pytest.raises(MeasureError, match="steps is '3'; a whole number, 1 or more"):
+        assert_remembers(delayed, inputs, "3")
 
 
 def test_a_wide_interval_does_not_keep_a_promise_that_its_middle_would() -> None:

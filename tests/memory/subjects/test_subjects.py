@@ -73,6 +73,58 @@ def test_what_a_model_returns(wrap) -> None:
     assert reaches(h) == (REACH, pytest.approx(REACH, abs=2))
 
 
+class Foreign:
+    """An array of another library."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return self.values.numpy()
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda y: y.tolist(), lambda y: y[:, -1].tolist(), lambda y: [y, None], Foreign]
+)
+def test_lists_of_numbers_and_arrays_of_other_libraries_are_answers(wrap) -> None:
+    x = noise(32, 60, 2)
+    found = horizon(Leak(wrap), x, measures=("counterfactual",)).counterfactual
+    plain = horizon(Leak(), x, measures=("counterfactual",)).counterfactual
+    assert found.steps == plain.steps
+    with pytest.raises(MeasureError, match="lists that make no array"):
+        horizon(lambda x: [[1.0], [1.0, 2.0]], x)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8])
+def test_a_callable_gets_tokens_as_they_came(dtype: type) -> None:
+    seen = set()
+
+    def session(tokens: np.ndarray) -> np.ndarray:
+        seen.add(tokens.dtype)
+        return tokens.astype(np.float32).cumsum(1)
+
+    tokens = np.random.default_rng(0).integers(0, 9, (32, 20)).astype(dtype)
+    assert horizon(session, tokens).counterfactual is not None
+    assert seen == {np.dtype(dtype)}
+
+
+def test_swapped_rows_are_held_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, measures = noise(16, 50, 2), ("counterfactual", "recall")
+    found = []
+    for held in (1 << 22, 1):
+        monkeypatch.setattr("storyline.memory.subjects.subject._NUMBERS_HELD", held)
+        sizes: set[int] = set()
+
+        def last(x: Tensor, sizes: set[int] = sizes) -> Tensor:
+            sizes.add(len(x))
+            return Leak()(x)[:, -1]
+
+        found.append({n: m.curve.tolist() for n, m in horizon(last, x, measures=measures).measures.items()})
+    # a lag at a time: 16 swaps, or 64 planted facts
+    assert max(sizes) == 64
+    assert found[0] == found[1]
+
+
 def test_a_dict_that_leaves_a_choice_is_refused() -> None:
     with pytest.raises(MeasureError, match="a dict with 'a', 'b'; one of 'logits'"):
         horizon(Leak(lambda y: {"a": y, "b": y}), noise(16, 30, 1))

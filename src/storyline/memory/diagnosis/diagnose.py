@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from storyline.memory.diagnosis.diagnosis import NOT_SOUGHT, Diagnosis, Finding, used_steps
+from storyline.memory.diagnosis.diagnosis import NOT_SOUGHT, Diagnosis, Finding, gained, used_steps
 from storyline.memory.diagnosis.drift import drifting
 from storyline.memory.diagnosis.evidence import Evidence, Settings
 from storyline.memory.diagnosis.faults import clipped, reset_often, truncated
@@ -122,6 +122,7 @@ def diagnose(
         evidence.required,
         _figures(evidence, not findings),
         MappingProxyType(reasons),
+        evidence.shortfall,
     )
 
 
@@ -154,7 +155,8 @@ def _diverged(model: Callable[..., Any], sequences: Sequences, axis: int) -> Fin
         changing = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
         if any(isinstance(module, changing) and module.training for module in model.modules()):
             return None
-    shown = Subject(model, sequences.array and not isinstance(model, nn.Module), axis, "grouped")
+    array = sequences.array and not isinstance(model, nn.Module)
+    shown = Subject(model, array, axis, "grouped", given=sequences.dtype)
     row = max(sequences.rows, key=len)
     try:
         with torch.no_grad():
@@ -180,9 +182,7 @@ def _figures(evidence: Evidence, sound: bool) -> tuple[str, ...]:
         found.append(str(evidence.required))
     found.extend(str(measure) for measure in evidence.measures.values())
     if evidence.shortfall is not None:
-        got = 1.0 - evidence.shortfall
-        share = f"{got:.0%}" if got > 0.005 else "nothing"
-        found.append(f"the model gets {share} of the gain that the probes achieve")
+        found.append(gained(evidence.shortfall))
         if evidence.falls_short and sound:
             found.append(
                 "what keeps it from the rest is none of the faults that were looked for: train it for longer"

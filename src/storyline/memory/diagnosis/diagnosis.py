@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from storyline.memory.diagnosis.evidence import ENOUGH
 from storyline.memory.measures.curve import Measure
 from storyline.memory.need.required_horizon import RequiredHorizon
 from storyline.memory.steps import Steps
@@ -61,6 +62,7 @@ class Diagnosis:
         required: the measurement of `need`, where it was measured.
         figures: what was measured, in sentences, whether or not it is a fault.
         reasons: by fault, why it could not be looked for, or from which other one it follows.
+        shortfall: share of the gain that the probes of the need achieve and the model does not; None: not known.
     """
 
     findings: tuple[Finding, ...]
@@ -69,6 +71,7 @@ class Diagnosis:
     required: RequiredHorizon | None
     figures: tuple[str, ...]
     reasons: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    shortfall: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,14 +85,19 @@ class Diagnosis:
 
     @property
     def headline(self) -> str:
-        """One sentence: ``your data needs 168 steps, your model uses 31: raise remember= to 168, or ...``."""
+        """One sentence: ``your data needs 168 steps, your model uses 31: raise remember= to 168, or ...``.
+
+        Without a finding it says so, and whether the model has learned what the data allows all the same.
+        """
         known = []
         if self.need is not None:
             known.append(f"your data needs {self.need}")
         if self.uses is not None:
             known.append(f"your model uses {self.uses.short}" if known else f"your model uses {self.uses}")
         if not self.findings:
-            return ": ".join(["no fault found", *([", ".join(known)] if known else [])])
+            short = self.shortfall is not None and self.shortfall > ENOUGH
+            but = f", but {gained(self.shortfall)}, so train it for longer" if short else ""
+            return ": ".join([f"no fault found{but}", *([", ".join(known)] if known else [])])
         first = self.findings[0]
         return f"{', '.join(known) or first.name}: {first.remedy}"
 
@@ -101,6 +109,12 @@ class Diagnosis:
             lines.extend(self.figures)
         lines.extend(f"{fault}: {reason}" for fault, reason in self.reasons.items())
         return "\n".join(lines)
+
+
+def gained(shortfall: float | None) -> str:
+    """``the model gets 71% of the gain that the probes achieve``."""
+    got = 1.0 - (shortfall or 0.0)
+    return f"the model gets {f'{got:.0%}' if got > 0.005 else 'nothing'} of the gain that the probes achieve"
 
 
 def used_steps(use: Measure | None, counterfactual: Measure | None) -> Steps | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -56,16 +57,21 @@ def drifting(evidence: Evidence) -> Finding | None:
     if targets is None:
         return _by_state(sizes, trained)
     with torch.no_grad():
-        answers = subject.answer(streams, None).double().cpu()
+        parts = [
+            subject.answer(streams[chunk], None).double().cpu() for chunk in subject.chunks(list(streams))
+        ]
+    answers = torch.cat(parts)
     skills = {}
     for times in TIMES:
         window = slice((times - 1) * trained, times * trained)
         skills[times] = _skill(answers[:, window], targets[:, window], scored[:, window])
-    if skills[1] <= 0:
+    if not skills[1] > 0:
         raise MeasureError(
             "the model is no better than a constant within trained_steps, and has nothing to lose"
         )
-    lost = (skills[1] - skills[TIMES[-1]]) / skills[1]
+    last = skills[TIMES[-1]]
+    # answers that overflow on the way are worth nothing
+    lost = (skills[1] - last) / skills[1] if math.isfinite(last) else 1.0
     if lost <= ENOUGH:
         return None
     grown = _grown(sizes)
@@ -154,7 +160,7 @@ def _state_sizes(evidence: Evidence, streams: Tensor, trained: int) -> dict[str,
     if not isinstance(subject.model, nn.Module):
         return {}
     modules = {n: m for n, m in subject.model.named_modules() if isinstance(m, nn.RNNBase | Recurrent)}
-    ends: dict[str, float] = {}
+    ends: dict[str, float] = {}  # the mean square of the last call
 
     def watch(name: str) -> Callable[..., None]:
         def note(module: nn.Module, _: Any, output: Any) -> None:
@@ -162,23 +168,29 @@ def _state_sizes(evidence: Evidence, streams: Tensor, trained: int) -> dict[str,
             if state is not None:
                 each = state if isinstance(state, tuple) else (state,)
                 ends[f"{type(module).__name__} {name!r}" if name else type(module).__name__] = float(
-                    torch.stack([part.double().square().mean() for part in each]).mean().sqrt()
+                    torch.stack([part.double().square().mean() for part in each]).mean()
                 )
 
         return note
+
+    def sizes_after(steps: int) -> dict[str, float]:
+        squares: dict[str, float] = {}
+        for chunk in subject.chunks(list(streams[:, :steps])):
+            subject.returned(streams[chunk, :steps])
+            for name, square in ends.items():
+                squares[name] = squares.get(name, 0.0) + square * len(chunk) / len(streams)
+        return {name: math.sqrt(square) for name, square in squares.items()}
 
     hooks = [module.register_forward_hook(watch(name)) for name, module in modules.items()]
     sizes: dict[str, dict[int, float]] = {}
     try:
         with torch.no_grad():
             for part in range(1, 9):
-                subject.returned(streams[:, : max(1, trained * part // 8)])
-                for name, size in ends.items():
+                for name, size in sizes_after(max(1, trained * part // 8)).items():
                     at = sizes.setdefault(name, {1: 0.0})
                     at[1] = max(at[1], size)
             for times in TIMES[1:]:
-                subject.returned(streams[:, : times * trained])
-                for name, size in ends.items():
+                for name, size in sizes_after(times * trained).items():
                     sizes[name][times] = size
     finally:
         for hook in hooks:

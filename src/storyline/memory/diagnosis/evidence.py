@@ -118,22 +118,35 @@ def layers_at_work(subject: Subject, sequences: Sequences) -> tuple[AtWork, ...]
     modules = {n: m for n, m in subject.model.named_modules() if isinstance(m, nn.RNNBase | Recurrent)}
     for name, module in modules.items():
         hooks.append(module.register_forward_pre_hook(watch(name), with_kwargs=True))
+    chunks = list(subject.chunks(list(batch)))
     try:
         with torch.no_grad():
-            subject.returned(batch)
+            for chunk in chunks:
+                subject.returned(batch[chunk])
     finally:
         for hook in hooks:
             hook.remove()
     found = [
-        AtWork(name, modules[name], calls[0][0].detach(), calls[0][1])
+        _joined(name, modules[name], calls)
         for name, calls in seen.items()
-        if len(calls) == 1 and isinstance(calls[0][0], Tensor) and calls[0][0].ndim == 3
+        if len(calls) == len(chunks) and all(isinstance(x, Tensor) and x.ndim == 3 for x, _ in calls)
     ]
     if not found:
         raise MeasureError(
             "the model has no nn.LSTM, nn.GRU, nn.RNN or layer of ours that reads a whole sequence in one call"
         )
     return tuple(found)
+
+
+def _joined(name: str, layer: nn.Module, calls: list[tuple[Any, ...]]) -> AtWork:
+    """A layer, and what all its calls gave it, side by side along its axis of the batch."""
+    inputs = torch.cat([given for given, _ in calls], 0 if getattr(layer, "batch_first", False) else 1)
+    first = calls[0][1]
+    if first is None:
+        return AtWork(name, layer, inputs.detach(), None)
+    parts = [state if isinstance(state, tuple) else (state,) for _, state in calls]
+    joined = tuple(torch.cat(each, 1) for each in zip(*parts, strict=True))
+    return AtWork(name, layer, inputs.detach(), joined if isinstance(first, tuple) else joined[0])
 
 
 def model_loss(subject: Subject, questions: Questions) -> tuple[float, float]:

@@ -79,12 +79,13 @@ def counterfactual(
             if continued is not None:
                 moved = continued.last(new)
             else:
-                swaps = [
-                    swapped(rows[b], [rows[i] for i in d], lag)
+                moved = subject.last_of_groups(
+                    [
+                        swapped(rows[b], [rows[i] for i in d], lag)
+                        for b, d in zip(receivers, donors, strict=True)
+                    ]
                     for lag in new
-                    for b, d in zip(receivers, donors, strict=True)
-                ]
-                moved = subject.last(swaps).reshape(len(new), len(receivers), -1)
+                )
             change = (moved - answers[receivers]).square().sum(-1).numpy()
             for lag, each in zip(new, change, strict=True):
                 changes[lag] = each.reshape(len(chosen), pairings).mean(1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from storyline.memory.measures.horizon import MEASURES, Horizon, horizon
-from storyline.memory.steps import MeasureError
+from storyline.memory.steps import MeasureError, check_sizes
 
 
 def assert_remembers(
@@ -34,8 +34,7 @@ def assert_remembers(
     """
     if measure not in MEASURES:
         raise MeasureError(f"measure is {measure!r}; one of {', '.join(MEASURES)} was wanted")
-    if steps < 1:
-        raise MeasureError(f"steps is {steps}; at least 1 was wanted")
+    check_sizes(steps=steps)
     found = horizon(model, inputs, targets, measures=(measure,), **options)
     taken = found.measures.get(measure)
     if taken is None:

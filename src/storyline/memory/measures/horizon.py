@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
@@ -241,8 +242,8 @@ def _check_settings(
         ("recall_threshold", recall_threshold),
         ("confidence", confidence),
     ):
-        if not 0.0 < share < 1.0:
-            raise MeasureError(f"{name} is {share}; a share above 0 and below 1 was wanted")
+        if not isinstance(share, int | float | np.number) or not 0.0 < share < 1.0:
+            raise MeasureError(f"{name} is {share!r}; a share above 0 and below 1 was wanted")
     unknown = [name for name in measures if name not in MEASURES]
     if isinstance(measures, str) or unknown or not measures:
         raise MeasureError(

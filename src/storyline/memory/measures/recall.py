@@ -188,12 +188,13 @@ def _peaks(answers: Tensor, plan: _Plan, lags: NDArray[np.int64]) -> list[int]:
 
 def _before_end(subject: Subject, rows: tuple[Tensor, ...], plan: _Plan, lags: list[int]) -> list[Tensor]:
     """For each lag (samples, size): the last answers where the fact stands so many steps before the end."""
-    all_rows = [
-        row for lag in lags for row in _planted(rows, plan, [len(rows[i]) - 1 - lag for i in plan.source])
-    ]
-    if not all_rows:
+    if not lags:
         return []
-    return list(subject.last(all_rows).reshape(len(lags), len(plan.source), -1))
+    return list(
+        subject.last_of_groups(
+            _planted(rows, plan, [len(rows[i]) - 1 - lag for i in plan.source]) for lag in lags
+        )
+    )
 
 
 def _planted(rows: tuple[Tensor, ...], plan: _Plan, places: list[int]) -> list[Tensor]:

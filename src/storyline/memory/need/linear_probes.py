@@ -40,7 +40,10 @@ class StepFeatures:
         return found
 
     def mean(self, questions: NeedQuestions, first: int, last: int) -> Array:
-        """(questions, features): the mean over lags first ... last - 1."""
+        """(questions, features): the sum over lags first ... last - 1 by the root of their number.
+
+        Its variance is 1 where steps are white, so that one penalty serves all lengths.
+        """
         end = questions.step + self.pad + 1
         total = self.sums[questions.row, end - first] - self.sums[questions.row, end - last]
         found: Array = total / np.sqrt(last - first)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -92,9 +91,10 @@ def required_horizon(
 ) -> RequiredHorizon:
     """Measure how far back the data needs to be remembered, without a model.
 
-    With L(k) the held-out loss of the best probe that sees the last k steps, and L(0) that of the best constant,
+    With L(k) the held-out loss of the probe that is chosen with up to k steps of context, L(0) that of the best
+    constant, and K the longest context,
 
-        gain = L(0) - min_k L(k),     steps = min { k : L(j) - min L <= tolerance * gain for every measured j >= k }
+        gain = L(0) - L(K),     steps = min { k : L(j) - L(K) <= tolerance * gain for every measured j >= k }
 
     The probes (`LinearProbes`, `RecurrentProbe`) are fitted on six of ten sequences. On one half of the others it is
     chosen which is best with up to k steps, on the other half that one is scored, and the other way round, so that no
@@ -209,8 +209,8 @@ def _check(
     tolerance: float, confidence: float, longest: int | None, probes: Collection[str], updates: int
 ) -> None:
     for name, share in (("tolerance", tolerance), ("confidence", confidence)):
-        if not (math.isfinite(share) and 0.0 < share < 1.0):
-            raise MeasureError(f"{name} is {share}; a share above 0 and below 1 was wanted")
+        if not isinstance(share, int | float | np.number) or not 0.0 < share < 1.0:
+            raise MeasureError(f"{name} is {share!r}; a share above 0 and below 1 was wanted")
     for name, count in (("longest", longest), ("updates", updates)):
         if count is not None and (not is_whole(count) or count < 1):
             raise MeasureError(f"{name} is {count!r}; a whole number, 1 or more, was wanted")

@@ -192,7 +192,8 @@ def recall_figure(
     if ceiling is not None:
         axes.axhline(ceiling, color=INK, linewidth=1.0, linestyle=DASHED, label=ceiling_name)
     axes.axhline(chance, color=INK, linewidth=1.0, linestyle=DOTTED, label="chance")
-    axes.set_ylim(0.0, 1.03)
+    # a line at 0 would lie under the axis
+    axes.set_ylim(-0.02, 1.03)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.0f} %"))
     legend_above(figure, axes)
     return figure

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from storyline.memory.measures.curve import Array, Measure
 from storyline.memory.report.drawing import DASHED, DOTTED, INK, STYLE, legend_above, look, new_axes
+from storyline.memory.steps import MeasureError
 
 if TYPE_CHECKING:
     from storyline.memory.measures.horizon import Horizon
@@ -32,7 +33,13 @@ def draw_horizon(found: Horizon, axes: Axes | None = None, before: Measure | Non
         found: what `horizon` returned.
         axes: where to draw; None: a new figure, which `axes.figure` holds.
         before: the gradient before training, drawn as a dashed curve.
+
+    Raises:
+        MeasureError: no measure was taken.
     """
+    if not found.measures:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.reasons.items())
+        raise MeasureError(f"no measure was taken, so that there is nothing to draw ({reasons})")
     with mpl.rc_context(STYLE):
         alone = axes is None
         if axes is None:

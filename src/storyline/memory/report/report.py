@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from storyline.memory.diagnosis.diagnosis import Diagnosis
+from storyline.memory.diagnosis.diagnosis import NOT_SOUGHT, Diagnosis
 from storyline.memory.inside.time_scales import TimeScales
 from storyline.memory.measures.curve import Measure
 from storyline.memory.measures.horizon import Horizon
@@ -74,14 +74,12 @@ class MemoryReport:
         if self.diagnosis is not None:
             found.append(f"{_capital(self.diagnosis.headline)}.")
             found.extend(f"{_capital(str(finding))}." for finding in self.diagnosis.findings)
-            if self.diagnosis.need is None:
-                if unsought := self.diagnosis.unsought:
-                    found.append(
-                        "Diagnosed without the need of the data, so that these were not looked for: "
-                        f"{', '.join(unsought)}."
-                    )
-                if self.diagnosis.findings:
-                    found.append("Whether what was found harms the answers is not known without them.")
+            if unsought := [f"{name} ({self._why(name)})" for name in self.diagnosis.unsought]:
+                found.append(f"Not looked for: {'; '.join(unsought)}.")
+            if self.diagnosis.need is None and self.diagnosis.findings:
+                found.append(
+                    "Whether what was found harms the answers is not known without the need of the data."
+                )
         found.append(self.sample)
         for name, measure in self.horizon.measures.items():
             found.extend(f"{_capital(name)}: {note}" for note in measure.notes)
@@ -91,6 +89,11 @@ class MemoryReport:
         missing = dict(self.horizon.reasons) | dict(self.reasons)
         found.extend(f"Not measured: {name} ({why.rstrip('.')})." for name, why in missing.items())
         return tuple(found)
+
+    def _why(self, fault: str) -> str:
+        """Why a fault was not looked for."""
+        assert self.diagnosis is not None
+        return self.diagnosis.reasons[fault].removeprefix(f"{NOT_SOUGHT}: ").rstrip(".")
 
     @property
     def sample(self) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from storyline.layers import Recurrent
+from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.outputs import Layout
 from storyline.memory.subjects.soundness import answers_causally
 from storyline.memory.subjects.subject import Subject
@@ -90,7 +91,7 @@ def state_subject(subject: Subject, rows: Sequence[Tensor]) -> Subject | None:
     ]
     try:
         with torch.no_grad():
-            subject.returned(batch)
+            subject.returned(batch[: subject.rows_at_once])
     finally:
         for hook in hooks:
             hook.remove()
@@ -99,9 +100,10 @@ def state_subject(subject: Subject, rows: Sequence[Tensor]) -> Subject | None:
             continue
         inner = replace(subject, model=WithState(model, name), layout=Layout(0, 1))
         with torch.no_grad():
-            states = inner.returned(batch)
-            if states.shape[:2] != batch.shape[:2] or torch.equal(states[0], states[1]):
-                continue
-            if answers_causally(inner, batch, states.double()):
+            try:
+                states = inner.answer(batch, None)
+            except MeasureError:
+                continue  # its steps are not the model's
+            if not torch.equal(states[0], states[1]) and answers_causally(inner, batch, states.double()):
                 return replace(inner, causal=True)
     return None

@@ -55,9 +55,9 @@ class Layout:
 def answer_of(returned: Any) -> Tensor:
     """The tensor that counts as the model's answer.
 
-    A tensor or array is itself; of a tuple or list it is the first element (a torch.nn.LSTM returns
-    (output, state)); of a dict or an object it is the first there of `logits`, `last_hidden_state`,
-    `output`, `prediction`, or the only tensor that it holds.
+    A tensor, an array (of any library that NumPy reads) and a list of lists of numbers are themselves; of another tuple
+    or list it is the first element (a torch.nn.LSTM returns (output, state)); of a dict or an object it is the first
+    there of `logits`, `last_hidden_state`, `output`, `prediction`, or the only tensor that it holds.
 
     Raises:
         MeasureError: there is none, or more than one that might be meant.
@@ -73,13 +73,29 @@ def answer_of(returned: Any) -> Tensor:
     if any(getattr(returned, name, None) is not None for name in _NAMES):
         return _named({name: getattr(returned, name, None) for name in _NAMES})
     if isinstance(returned, tuple | list) and len(returned):
-        if isinstance(returned, list) and isinstance(returned[0], int | float):
-            return torch.as_tensor(returned)
-        return answer_of(returned[0])
+        return _array(returned) if _numbers(returned) else answer_of(returned[0])
+    if hasattr(returned, "__array__"):
+        return torch.as_tensor(np.array(returned))
     raise MeasureError(
         f"the model returned a {type(returned).__name__}; a tensor, an array, a tuple that begins with one, or "
         "a dict or object that holds one was wanted: wrap the model in a function that returns its answer"
     )
+
+
+def _numbers(returned: Any) -> bool:
+    """Whether it is a list of numbers, or of lists of them, as a remote model returns."""
+    if isinstance(returned, list) and len(returned):
+        return isinstance(returned[0], int | float) or _numbers(returned[0])
+    return False
+
+
+def _array(returned: Any) -> Tensor:
+    try:
+        return torch.as_tensor(returned)
+    except (TypeError, ValueError) as error:
+        raise MeasureError(
+            f"the model returned lists that make no array ({error}); lists of one length were wanted"
+        ) from None
 
 
 def find_layout(full: Tensor, fewer: Tensor, shorter: Tensor | None, steps: int) -> Layout:

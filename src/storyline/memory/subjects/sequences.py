@@ -23,12 +23,14 @@ class Sequences:
         array: True where NumPy arrays were given: a callable that is no module is then handed NumPy arrays.
         ragged: True where the lengths differ.
         steps: of the padded tensor that they came in, as targets one a step have them; of a list, of the longest.
+        dtype: as they came; tokens are int64 here, and int32 for a session that wants those.
     """
 
     rows: tuple[Tensor, ...]
     array: bool
     ragged: bool
     steps: int
+    dtype: torch.dtype
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -86,7 +88,9 @@ def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
             f"inputs are a {type(inputs).__name__}; a tensor, a NumPy array or a list of sequences was wanted"
         )
     _check(rows)
-    return Sequences(tuple(rows), array, len({len(row) for row in rows}) > 1, steps)
+    first = inputs if isinstance(inputs, Tensor | np.ndarray) else inputs[0]
+    dtype = first.dtype if isinstance(first, Tensor) else torch.as_tensor(np.asarray(first)).dtype
+    return Sequences(tuple(rows), array, len({len(row) for row in rows}) > 1, steps, dtype)
 
 
 def _tensor(values: Any, name: str) -> Tensor:

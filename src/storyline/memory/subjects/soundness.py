@@ -69,6 +69,7 @@ def examine(
         ragged_manner(model),
         rows_at_once=rows_at_once,
         always_lengths=wants_lengths(model),
+        given=sequences.dtype,
     )
     tried = sorted(sequences.rows, key=len)[-_TRIED:]
     steps = len(tried[0])
@@ -87,20 +88,17 @@ def examine(
 
 
 def _examined(subject: Subject, batch: Tensor, other: Tensor) -> Subject:
-    full = subject.returned(batch)
-    shorter = _shorter(subject, batch)
-    layout = find_layout(full, subject.returned(batch[:-1]), shorter, batch.shape[1])
-    layout = _by_size(layout, full, batch) if shorter is None else layout
+    few = batch[: subject.rows_at_once]
+    full = subject.returned(few)
+    _check_repeat(subject, full.double(), subject.returned(few).double())
+    shorter = _shorter(subject, few)
+    layout = find_layout(full, subject.returned(few[:-1]), shorter, batch.shape[1])
+    layout = _by_size(layout, full, few) if shorter is None else layout
     subject = replace(subject, layout=layout, dtype=full.dtype)
     if subject.layout is not None and not subject.layout.aligned:
         subject = replace(subject, ragged="grouped")
     assert subject.layout is not None
-    answers = subject.layout.arrange(full).double()
-    if len(answers) != len(batch):
-        raise MeasureError(
-            f"the model returned {len(answers)} answers for {len(batch)} sequences; one each is wanted"
-        )
-    _check_repeat(subject, answers, subject.answer(batch, None).double())
+    answers = subject.answer(batch, None).double()
     # neither another row between them nor their places may change the first and the last
     mixed = torch.stack([batch[2], other, batch[0]])
     _check_rows(subject, answers, subject.answer(mixed, None).double())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from storyline.memory.subjects.outputs import Layout, answer_of
 # How many steps of all rows together are in memory at once, without and with what the way back needs.
 _STEPS_AT_ONCE = 1 << 18
 _STEPS_WITH_GRADIENT = 1 << 16
+# Rows that are made for a measure, the same ones at every lag, are held up to so many numbers.
+_NUMBERS_HELD = 1 << 22
 # Of long rows that would go through one or two at a time, up to so many go together where the numbers that the layers
 # of a module make of a step, three times as many on the way back, leave them within so many bytes: a recurrent layer
 # takes hardly longer for several rows than for one.
@@ -37,6 +39,7 @@ class Subject:
         rows_at_once: rows in one call at most; None: as many as fit.
         always_lengths: it wants lengths of full rows too, as an encoder does.
         dtype: of its output; None until that was seen.
+        given: what the inputs came as, which a callable that is no module gets; None: as they are.
     """
 
     model: Callable[..., Any]
@@ -48,10 +51,30 @@ class Subject:
     rows_at_once: int | None = None
     always_lengths: bool = False
     dtype: torch.dtype | None = None
+    given: torch.dtype | None = None
 
     def last(self, rows: Sequence[Tensor]) -> Tensor:
         """The answer at the last step of each row, (rows, size) float64 on the CPU, without gradient."""
         return self.at(rows, [[len(row) - 1] for row in rows])[:, 0]
+
+    def last_of_groups(self, groups: Iterable[list[Tensor]]) -> Tensor:
+        """(groups, rows, size): `last` for groups of as many rows each, made as they are asked for.
+
+        Several go together, so that short rows fill a call, but not more numbers than may be held at once.
+        """
+        found: list[Tensor] = []
+        held: list[list[Tensor]] = []
+
+        def answered() -> list[Tensor]:
+            rows = [row for group in held for row in group]
+            return list(self.last(rows).reshape(len(held), len(held[0]), -1)) if held else []
+
+        for group in groups:
+            held.append(group)
+            if sum(row.numel() for each in held for row in each) >= _NUMBERS_HELD:
+                found.extend(answered())
+                held.clear()
+        return torch.stack([*found, *answered()])
 
     def at(self, rows: Sequence[Tensor], steps: Sequence[Sequence[int]]) -> Tensor:
         """The answers at the given steps of each row, (rows, steps, size) float64 on the CPU, without gradient.
@@ -97,7 +120,12 @@ class Subject:
             yield chunk, leaf, last, steps
 
     def answer(self, batch: Tensor, lengths: list[int] | None) -> Tensor:
-        """The output for (rows, time, ...): (rows, time, size), or (rows, size) with one answer a sequence."""
+        """The output for (rows, time, ...): (rows, time, size), or (rows, size) with one answer a sequence.
+
+        More rows of one length than `rows_at_once` go in several calls.
+        """
+        if self.rows_at_once is not None and len(batch) > self.rows_at_once and lengths is None:
+            return torch.cat([self.answer(part, None) for part in torch.split(batch, self.rows_at_once)])
         returned = self.returned(batch, lengths)
         assert self.layout is not None
         output = self.layout.arrange(returned)
@@ -112,6 +140,7 @@ class Subject:
     def returned(self, batch: Tensor, lengths: list[int] | None = None) -> Tensor:
         """What the model answers to (rows, time, ...), in its own order of axes."""
         given: Any = self.fitting(batch)
+        dtype = str(given.dtype).removeprefix("torch.")
         if self.time_dim == 0:
             given = given.transpose(0, 1).contiguous()
         more: dict[str, Any] = {}
@@ -131,9 +160,7 @@ class Subject:
             raise
         except Exception as error:
             order = "(batch, time, ...)" if self.time_dim == 1 else "(time, batch, ...)"
-            kind = (
-                f"a {'NumPy array' if self.array else 'tensor'} of {str(batch.dtype).removeprefix('torch.')}"
-            )
+            kind = f"a {'NumPy array' if self.array else 'tensor'} of {dtype}"
             other = "" if isinstance(self.model, nn.Module) else ", as inputs came"
             raise MeasureError(
                 f"the model raised {type(error).__name__} for {tuple(batch.shape)} sequences, handed over as "
@@ -176,9 +203,9 @@ class Subject:
         return max(steps, min(_ROWS_TOGETHER * longest, _BYTES // max(bytes_a_step, 1)))
 
     def fitting(self, batch: Tensor) -> Tensor:
-        """The batch on the model's device and, of floats, in its dtype."""
+        """The batch on the model's device and, of floats, in its dtype; for no module as the inputs came."""
         if not isinstance(self.model, nn.Module):
-            return batch
+            return batch if self.given is None else batch.to(self.given)
         weight = next((w for w in self.model.parameters() if w.is_floating_point()), None)
         if weight is None:
             return batch
