@@ -15,8 +15,9 @@ from pathlib import Path
 
 from benchmarks.record import surroundings
 from storyline.stories import Story
-from storyline.stories.benchmark import Row, Run, run_into
+from storyline.stories.benchmark import Row, Run
 from storyline.stories.learning import Learning
+from storyline.stories.results_file import run_into
 
 FILE = Path(__file__).parent / "results" / "remember.csv"
 OURS, THEIRS = "lstm_plain", "torch_lstm"

@@ -18,9 +18,10 @@ from pathlib import Path
 from benchmarks.record import DATA, append_row, surroundings
 from storyline.memory.report.figures import to_png
 from storyline.stories import STORIES
-from storyline.stories.benchmark import BAG, Row, Run, label, planned, read_rows, rows_of, run_into, share
+from storyline.stories.benchmark import BAG, Row, Run, label, planned, share
 from storyline.stories.learning import Learning
 from storyline.stories.picture import curves, recall_picture, table
+from storyline.stories.results_file import read_rows, rows_of, run_into
 
 RESULTS = Path(__file__).parent / "results"
 NOVELS, FILINGS = DATA / "english_novels", DATA / "sec_10k_mda"

@@ -11,7 +11,8 @@ import pytest
 from benchmarks.memory import stories
 from benchmarks.record import surroundings
 
-from storyline.stories.benchmark import Run, run_into
+from storyline.stories.benchmark import Run
+from storyline.stories.results_file import run_into
 
 
 def test_everything_runs_at_a_tiny_size(

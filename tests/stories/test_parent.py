@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storyline.stories import benchmark, parent
+from storyline.stories import parent, results_file
 
 # The file alone, so that no process waits for torch.
 SCRIPT = """
@@ -58,9 +58,9 @@ def test_helpers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 def test_every_helper_of_the_benchmark_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     watched: list[str] = []
-    monkeypatch.setattr(benchmark, "end_with_parent", lambda: watched.append("parent"))
+    monkeypatch.setattr(results_file, "end_with_parent", lambda: watched.append("parent"))
     monkeypatch.setattr("signal.signal", lambda *_: watched.append("signal"))
     monkeypatch.setattr("torch.set_num_threads", lambda _: None)
-    benchmark._alone()
+    results_file._alone()
     assert watched == ["parent", "signal"]
     parent.end_with_parent()  # this process has no such parent

@@ -54,8 +54,9 @@ def memory(
     from rich.console import Console
 
     from storyline.memory.report.figures import to_png
-    from storyline.stories.benchmark import label, rows_of, run_into, share
+    from storyline.stories.benchmark import label, share
     from storyline.stories.picture import recall_picture, table
+    from storyline.stories.results_file import rows_of, run_into
 
     file = out / "stories.csv"
     refuse_place(file)
