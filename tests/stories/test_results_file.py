@@ -35,7 +35,6 @@ def test_what_was_not_asked_is_a_row_that_says_so(tmp_path: Path) -> None:
 
 def test_what_is_finished_stays_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "results" / "stories.csv"
-
     begun: list[Run] = []
 
     def interrupted(run: Run, place: Row | None = None) -> list[Row]:
