@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor
 
 from storyline.memory.measures.counterfactual import check_answers
 from storyline.memory.measures.curve import Array, Measure, interval, weights
@@ -25,6 +26,7 @@ def use(
     threshold: float,
     confidence: float,
     seed: int,
+    answers: Tensor | None = None,
 ) -> Measure:
     """How much context a model uses: its loss with only the last k steps, against the loss with all of them.
 
@@ -41,6 +43,7 @@ def use(
         threshold: share of the loss or gain.
         confidence: of the interval, over sequences.
         seed: of the resamples.
+        answers: (questions, size) what the model answers to the whole contexts, where that is known already.
 
     Raises:
         MeasureError: a loss is not finite, or the answers are the same for all sequences.
@@ -53,11 +56,13 @@ def use(
         if k == longest and None in taken:
             taken[k] = taken[None]  # that is all of every context
             return float(taken[k].mean())
-        contexts = [row if k is None else row[-k:] for row in questions.contexts]
-        answers = subject.last(contexts)
+        if k is None and answers is not None:
+            said = answers
+        else:
+            said = subject.last([row if k is None else row[-k:] for row in questions.contexts])
         if k is None:
-            check_answers(answers)
-        taken[k] = losses_of(loss, subject, answers, questions.targets)
+            check_answers(said)
+        taken[k] = losses_of(loss, subject, said, questions.targets)
         return float(taken[k].mean())
 
     found = context_use(loss_at, longest, tolerance=threshold, ratio=2.0, of_gain=True)

@@ -187,7 +187,10 @@ def horizon(
         "recall",
         lambda: recall(subject, rows, longest, threshold=recall_threshold, planted=planted, **settings),
     )
-    attempt("use", lambda: _use(subject, sequences, targets, axis, loss, threshold=threshold, **settings))
+    attempt(
+        "use",
+        lambda: _use(subject, sequences, targets, axis, loss, answers, threshold=threshold, **settings),
+    )
     return Horizon(
         taken.get("gradient"),
         taken.get("counterfactual"),
@@ -200,11 +203,20 @@ def horizon(
 
 
 def _use(
-    subject: Subject, sequences: Sequences, targets: Any, axis: int, loss: Any, **settings: Any
+    subject: Subject,
+    sequences: Sequences,
+    targets: Any,
+    axis: int,
+    loss: Any,
+    answers: Tensor,
+    **settings: Any,
 ) -> Measure:
+    """`answers` are those to the whole sequences that were asked, which may be all that "use" asks."""
     if targets is None:
         raise MeasureError("no targets were given; give targets= (and loss=)")
-    return use(subject, ask(subject, sequences, targets, axis), loss, **settings)
+    questions = ask(subject, sequences, targets, axis)
+    asked = questions.contexts is sequences.rows and len(answers) == len(sequences.rows)
+    return use(subject, questions, loss, answers=answers if asked else None, **settings)
 
 
 def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, tuple[Tensor, ...], tuple[str, ...]]:

@@ -37,47 +37,66 @@ class Reading:
         )
 
 
-def read_classes(
-    states: Tensor, classes: NDArray[np.int64], groups: NDArray[np.int64], count: int, seed: int
-) -> Reading:
-    """Tell classes from states by ridge regression on indicators (Hoerl and Kennard 1970; with two classes Fisher's).
+class Readout:
+    """Tells classes from states by ridge regression on indicators (Hoerl and Kennard 1970; with two classes Fisher's).
 
         W = (X'X + r I)^-1 X'Y,     class = argmax of (x - mean) W + mean of Y
 
-    on states centred and scaled by the fitted half; r minimises the generalised cross-validation of that half.
+    on states centred and scaled by the fitted half; r minimises the generalised cross-validation of that half. The
+    halves and the shuffles are drawn once, for states at any number of lags.
 
     Args:
-        states: (samples, size).
         classes: (samples,) in 0 ... count - 1.
         groups: (samples,) what a sample comes from; a group is in one half as a whole.
         count: number of classes.
         seed: of the halves and the shuffles.
     """
-    generator = np.random.default_rng(seed)
-    names, place = np.unique(groups, return_inverse=True)
-    half = (generator.permutation(len(names)) % 2 == 0)[place]
-    shuffled = np.stack([classes, *(generator.permutation(classes) for _ in range(_SHUFFLES))])
-    targets = (shuffled[..., None] == np.arange(count)).astype(np.float64)
-    values = states.numpy().astype(np.float64)
-    right = np.zeros(shuffled.shape, dtype=bool)
-    for fitted in (half, ~half):
-        scores = _predict(values[fitted], targets[:, fitted], values[~fitted])
-        right[:, ~fitted] = scores.argmax(-1) == shuffled[:, ~fitted]
-    accuracy = right.mean(1)
-    return Reading(right[0], float(np.quantile(accuracy[1:], 0.95)))
+
+    def __init__(self, classes: NDArray[np.int64], groups: NDArray[np.int64], count: int, seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        names, place = np.unique(groups, return_inverse=True)
+        half = (generator.permutation(len(names)) % 2 == 0)[place]
+        # the classes as they are, and shuffled: (variants, samples)
+        self._variants = np.stack([classes, *(generator.permutation(classes) for _ in range(_SHUFFLES))])
+        indicators = (self._variants[..., None] == np.arange(count)).astype(np.float64)
+        self._halves = [(fitted, _centred(indicators[:, fitted])) for fitted in (half, ~half)]
+
+    def read(self, states: Tensor) -> Reading:
+        """What is told from states (samples, size)."""
+        values = states.numpy().astype(np.float64)
+        right = np.zeros(self._variants.shape, dtype=bool)
+        for fitted, targets in self._halves:
+            scores = _predict(values[fitted], targets, values[~fitted])
+            right[:, ~fitted] = scores.argmax(-1) == self._variants[:, ~fitted]
+        return Reading(right[0], float(np.quantile(right[1:].mean(1), 0.95)))
 
 
-def _predict(x: Array, y: Array, new: Array) -> Array:
-    """(variants, new, classes) from x (n, size), y (variants, n, classes) and new x; the ridge is variant 0's best."""
+@dataclass(frozen=True, eq=False)
+class _Targets:
+    """What all variants are fitted to by one product: `centre` (variants, 1, classes) and, less that, `aside`.
+
+    aside  (samples, variants * classes)
+    """
+
+    centre: Array
+    aside: Array
+
+
+def _centred(indicators: Array) -> _Targets:
+    """Of indicators (variants, samples, classes)."""
+    centre = indicators.mean(1, keepdims=True)
+    return _Targets(centre, (indicators - centre).transpose(1, 0, 2).reshape(indicators.shape[1], -1))
+
+
+def _predict(x: Array, targets: _Targets, new: Array) -> Array:
+    """(variants, new, classes) from x (n, size), its targets and new x; the ridge is variant 0's best."""
     mean, scale = x.mean(0), x.std(0)
     alive = scale > 1e-12 * max(float(np.abs(x).max(initial=0.0)), 1e-300)
     x, new = (x - mean)[:, alive] / scale[alive], (new - mean)[:, alive] / scale[alive]
-    variants, _, classes = y.shape
-    centre = y.mean(1, keepdims=True)
+    centre, aside = targets.centre, targets.aside
+    variants, _, classes = centre.shape
     if not alive.any():
         return np.broadcast_to(centre, (variants, len(new), classes))
-    # (n, variants * classes): one product with all variants, not many small ones
-    aside = (y - centre).transpose(1, 0, 2).reshape(len(x), -1)
     # eigenvectors of the smaller of the two products serve both shapes
     wide = x.shape[1] > x.shape[0]
     eigenvalues, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from storyline.memory.measures.curve import Array, Measure, fine_lags, search, summarise, weights
-from storyline.memory.measures.readout import Reading, read_classes
+from storyline.memory.measures.readout import Reading, Readout
 from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.inner_state import WithState, state_subject
 from storyline.memory.subjects.subject import Subject
@@ -102,7 +102,7 @@ def recall(
             lags = np.arange(max_lag + 1)
         answers = _after(subject, rows, plan, lags)
         also = _peaks(answers, plan, lags)
-    readings: dict[int, Reading] = {}
+    readout, readings = Readout(plan.fact, plan.source, len(patterns), seed), dict[int, Reading]()
 
     def skills(wanted: list[int]) -> list[float]:
         new = [lag for lag in wanted if lag not in readings]
@@ -111,7 +111,7 @@ def recall(
         else:
             states = [answers[:, int(np.searchsorted(lags, lag))] for lag in new]
         for lag, state in zip(new, states, strict=True):
-            readings[lag] = read_classes(state, plan.fact, plan.source, len(patterns), seed)
+            readings[lag] = readout.read(state)
         return [readings[lag].skill for lag in wanted]
 
     found = search(skills, lags, threshold, also=also)
