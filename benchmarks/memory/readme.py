@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.memory.opening import opening
 from benchmarks.memory.remember import CLAIMED
-from benchmarks.memory.stories import CELLS, CLAIMS, Claim
+from benchmarks.memory.stories import CELLS, CLAIMS, Claim, newest
 from benchmarks.readme import README, between_marks
 from benchmarks.record import ROOT
 from storyline.memory.report.figures import to_png
 from storyline.stories.learning import Learning, learning_rate_of
 from storyline.stories.picture import Curve, curves, recall_picture
+from storyline.stories.results_file import read_rows
 
 PICTURES = ROOT / "docs" / "pictures"
 RESULTS = Path(__file__).parent / "results"
@@ -60,12 +60,7 @@ def with_blocks(text: str) -> str:
 
 def rows_of(name: str, *keys: str) -> list[Row]:
     """The rows of a file, of each value of the keys the newest."""
-    path = RESULTS / f"{name}.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        newest = {tuple(row[key] for key in keys): row for row in csv.DictReader(file)}
-    return list(newest.values())
+    return newest(read_rows(RESULTS / f"{name}.csv"), *keys)
 
 
 def claims() -> str:

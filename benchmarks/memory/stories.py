@@ -93,11 +93,14 @@ def quick(seeds: int, seconds: float | None = None, *, examples: int) -> list[Ru
     ]
 
 
+def newest(rows: list[dict[str, str]], *keys: str) -> list[dict[str, str]]:
+    """Of each value of the keys the row that stands last."""
+    return list({tuple(row[key] for key in keys): row for row in rows}.values())
+
+
 def judged(rows: list[dict[str, str]]) -> list[str]:
     """A line a claim: what was measured, and whether it holds; of a seed that was trained again, the newest row."""
-    rows = list(
-        {tuple(row[key] for key in ("story", "cell", "seed", "distance")): row for row in rows}.values()
-    )
+    rows = newest(rows, "story", "cell", "seed", "distance")
     lines = []
     for claim in CLAIMS:
         own = [
