@@ -189,6 +189,8 @@ def test_nul_byte_says_its_line(tmp_path: Path) -> None:
         (b"PK\x03\x04....", "export the sheet as CSV"),
         ("text".encode("utf-16"), "is UTF-16; save it as UTF-8"),
     ],
+    # Named, because a gzip header holds the time: two workers that collect a second apart would differ.
+    ids=["gzip", "parquet", "zip", "utf-16"],
 )
 def test_other_formats_are_named(tmp_path: Path, data: bytes, advice: str) -> None:
     (tmp_path / "a.txt").write_bytes(data)
