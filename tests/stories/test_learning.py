@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from torch import nn
 
 from storyline.layers import LSTM
 from storyline.layers.state_perturbation import StatePerturbation
-from storyline.stories import Story
+from storyline.stories import Story, learning
+from storyline.stories.examples import Examples
 from storyline.stories.learning import Learning, learn
 from storyline.stories.learning_model import CELLS, StoryModel, core_of
 from storyline.stories.learning_transformer import CausalTransformer
@@ -35,6 +37,29 @@ def test_what_is_easy_ends_early_and_not_without_a_rest() -> None:
     # An average that begins at 0 is above .9 after 22 batches at the earliest: 1 - .9^22 = .902.
     assert 44 <= learned[-1]["batch"] < 200
     assert whole[-1]["batch"] == 200
+
+
+def test_the_variety_of_facts_grows_before_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is always right sees 1, 2, 3, 4, 6, 8, 11 and 15 of 15 varieties, then longer distances."""
+    story, told = Story("anna", distance=80), list[tuple[int, int | None]]()
+    batch = Story.batch
+
+    def listened(self: Story, *asked: Any, distance: int, variety: int | None = None) -> Examples:
+        told.append((distance, variety))
+        return batch(self, *asked, distance=distance, variety=variety)
+
+    monkeypatch.setattr(Story, "batch", listened)
+    monkeypatch.setattr(learning, "judged", lambda story, examples, answers: np.ones(len(answers), bool))
+    settings = replace(QUICK, batches=150, rest=None, sharpenings=(1.0,), perturbation=None)
+    log = learn(story, "rnn", 0, settings).log
+    told = told[:150]  # what follows are questions of validation
+    assert list(dict.fromkeys(variety for _, variety in told)) == [1, 2, 3, 4, 6, 8, 11, None]
+    assert {distance for distance, variety in told if variety} == {2}
+    assert told[-1][0] > 2
+    assert [row["variety"] for row in log][::2] == [4, 15]
+    told.clear()
+    learn(story, "rnn", 0, replace(settings, batches=2, variety=False))
+    assert told[0] == (2, None)
 
 
 def test_a_seed_fixes_the_model_and_leaves_the_global_generator_alone() -> None:

@@ -183,6 +183,36 @@ def test_no_pair_is_in_two_splits(name: str, pair: str) -> None:
         assert set.union(*map(set, told("test"))) <= set.union(*map(set, told("train")))
 
 
+VARIED = {
+    "anna": (r"(\w+) is (\w+) \.|(\w+) is what they call (\w+)", 12),
+    "theme": (r"theme \w+ : (\S+) (\S+) (\S+) (\S+) (\S+)", 5),
+}
+
+
+def test_every_kind_with_varieties_is_looked_at() -> None:
+    assert {name for name in STORIES if KINDS[name].varieties > 1} == set(VARIED)
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_of_little_variety_few_facts_are_told_and_an_oracle_reads_them(name: str) -> None:
+    pattern, fewest = VARIED[name]
+    story, different = Story(name, 5), []
+    for variety in (1, 2, KINDS[name].varieties, None):
+        examples = story.batch(200, rng=1, variety=variety)
+        assert marks(story, examples, oracles.answers(name, examples)).all()
+        told = (re.findall(pattern, " ".join(examples.words(row))) for row in range(200))
+        different.append(len({word for found in told for groups in found for word in groups if word}))
+    assert different[0] == fewest
+    assert different[0] < different[1] < different[2] == different[3]
+
+
+def test_a_variety_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="variety=16; anna has 1 to 15"):
+        Story("anna").batch(2, variety=16)
+    with pytest.raises(ValueError, match="variety=2; party has 1 to 1"):
+        Story("party").batch(2, variety=2)
+
+
 def test_each_country_is_known_from_other_sentences() -> None:
     def told(split: str) -> set[tuple[str, str]]:
         examples = Story("france", 5, 1).batch(600, split)

@@ -22,6 +22,7 @@ class Kind:
     channels    0: words; else the real inputs of a step
     filled      whether there is filling between the facts and the question
     tolerance   of a number: how far off an answer may be
+    varieties   how many parts the wealth of its facts falls in, the first of which can be told alone; 1: it is one
     """
 
     name: str
@@ -35,6 +36,7 @@ class Kind:
     channels: int = 0
     filled: bool = True
     tolerance: float = 0.0
+    varieties: int = 1
 
 
 def lexicon(*texts: str) -> tuple[str, ...]:

@@ -35,6 +35,9 @@ class Learning:
     batch_steps      steps in a batch, so that short stories come in larger batches: 32 to 64 rows
     curriculum       begin at a fortieth of story.distance and lengthen by a third at 90 % right (`Curriculum`); at the
                      end every distance up to story.distance is drawn. False: story.distance from the beginning
+    variety          before the distance is lengthened, begin with the first of the kind's `varieties` (few names and
+                     traits, few notes) and admit a third more at 90 % right: which of the facts answers the question is
+                     found where few come often, and not where many come seldom. False: all from the beginning
     perturbation     what the state of a recurrent core suffers (`StatePerturbation`), growing with the curriculum;
                      None: nothing. Never where the answer is a number: a number read off a disturbed state is wrong
     pieces           a story of the full distance is read in about that many pieces, perturbed in between
@@ -55,6 +58,7 @@ class Learning:
     clip: float = 1.0
     batch_steps: int = 12_000
     curriculum: bool = True
+    variety: bool = True
     perturbation: StatePerturbation | None = field(default_factory=StatePerturbation)
     pieces: int = 4
     sharpenings: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
@@ -92,7 +96,7 @@ def learn(
 
     Only training stories are learned from. With `batches` a seed fixes the result on one machine and one number of
     threads; with `seconds` it hangs on how fast the machine is. `StoryModel.log` has a row every 50 batches: batch,
-    seconds, distance, right (a running share) and loss.
+    seconds, distance, variety, right (a running share) and loss.
     Raises ValueError for an unknown cell or settings that do not fit.
     """
     learning = learning or Learning()
@@ -113,12 +117,14 @@ def _train(model: StoryModel, learning: Learning, rng: np.random.Generator) -> N
     rate = learning.learning_rate
     assert rate is not None
     curriculum = Curriculum(_first(learning, limit), limit)
+    kinds = story.kind.varieties
+    variety = Curriculum(1 if learning.variety else kinds, kinds)
     optimiser = torch.optim.Adam(model.parameters(), lr=rate)
     begun, batch, spent, end = time.perf_counter(), 0, 0.0, 1.0
     while spent < 1:
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1.0, max(0.02, (1 - spent) / max(1e-9, learning.cooling)))
-        examples = _drawn(story, learning, curriculum, rng)
+        examples = _drawn(story, learning, curriculum, variety, rng)
         said = model(examples, _perturbation(model, learning, curriculum), max(1, limit // learning.pieces))
         loss = loss_of(story, said, examples)
         optimiser.zero_grad()
@@ -126,7 +132,11 @@ def _train(model: StoryModel, learning: Learning, rng: np.random.Generator) -> N
         nn.utils.clip_grad_norm_(model.parameters(), learning.clip)
         optimiser.step()
         answers = (said.argmax(-1) if story.classes else said[:, 0]).detach().numpy()
-        curriculum = curriculum.after(float(judged(story, examples, answers).mean()))
+        right = float(judged(story, examples, answers).mean())
+        if variety.finished:
+            curriculum = curriculum.after(right)
+        else:
+            variety = variety.after(right)
         batch, seconds = batch + 1, time.perf_counter() - begun
         used = batch / learning.batches if learning.batches else seconds / (learning.seconds or 1)
         learned = curriculum.finished and curriculum.average > curriculum.threshold
@@ -134,8 +144,9 @@ def _train(model: StoryModel, learning: Learning, rng: np.random.Generator) -> N
             end = min(1.0, used * (1 + learning.rest))
         spent = used / end
         if batch % 50 == 0 or spent >= 1:
+            shown = curriculum if variety.finished else variety
             model.log.append({"batch": batch, "seconds": seconds, "distance": curriculum.difficulty,
-                              "right": curriculum.average, "loss": loss.item()})  # fmt: skip
+                              "variety": variety.difficulty, "right": shown.average, "loss": loss.item()})  # fmt: skip
 
 
 def loss_of(story: Story, said: torch.Tensor, examples: Examples) -> torch.Tensor:
@@ -149,13 +160,20 @@ def _first(learning: Learning, limit: int) -> int:
     return max(1, limit // 40) if learning.curriculum else limit
 
 
-def _drawn(story: Story, learning: Learning, curriculum: Curriculum, rng: np.random.Generator) -> Examples:
-    """A batch of one distance: the curriculum's, and after its end any."""
+def _drawn(
+    story: Story,
+    learning: Learning,
+    curriculum: Curriculum,
+    variety: Curriculum,
+    rng: np.random.Generator,
+) -> Examples:
+    """A batch of one distance: the curriculum's, and after its end any; of the variety that has been reached."""
     distance = curriculum.difficulty
     if learning.curriculum and curriculum.finished:
         distance = int(rng.integers(max(1, story.distance // 8), story.distance + 1))
     rows = min(64, max(32, learning.batch_steps // (distance + 40)))
-    return story.batch(rows, "train", rng, distance=distance)
+    told = None if variety.finished else variety.difficulty
+    return story.batch(rows, "train", rng, distance=distance, variety=told)
 
 
 def _perturbation(model: StoryModel, learning: Learning, curriculum: Curriculum) -> StatePerturbation | None:

@@ -10,6 +10,9 @@ from storyline.stories.script import Ask, Planted, Script, Teller
 NOTES = tuple(tone + octave for octave in "345" for tone in lexicon("c c# d d# e f f# g g# a a# b"))
 ORDINALS = ("one", "two", "three", "four")
 THEME_SIZE = 5
+# The lowest notes that a theme may lie above, which are its varieties; its range and largest shift in semitones.
+LOWEST = range(5, 19)
+RANGE, SHIFT = 13, 5
 
 
 def write_theme(t: Teller) -> Script:
@@ -17,11 +20,14 @@ def write_theme(t: Teller) -> Script:
 
     All themes of a story are the same five notes in other orders, and the transposition (none in half of the cases,
     else up to five semitones) has nothing to do with which returns: chance for the bag of notes is one in as many as
-    there are themes (1 + distractors). No set of themes is in two splits.
+    there are themes (1 + distractors). No set of themes is in two splits. Of little variety the themes lie low, in a
+    narrow range, and return as they were: at 1 all are orders of the same five notes.
     """
     themes = t.pairing(lambda: _themes(t), lambda drawn: " ".join(sorted(map(str, drawn))))
     returns = t.random.randrange(len(themes))
-    shift = t.random.choice([step for step in range(-5, 6) if step]) if t.random.random() < 0.5 else 0
+    most = min(SHIFT, ((t.variety or len(LOWEST)) - 1) // 2)
+    shifts = [step for step in range(-most, most + 1) if step]
+    shift = t.random.choice(shifts) if shifts and t.random.random() < 0.5 else 0
     script: Script = []
     for number, theme in enumerate(themes):
         script += [f"theme {ORDINALS[number]} :", np.array(theme)]
@@ -31,8 +37,9 @@ def write_theme(t: Teller) -> Script:
 
 
 def _themes(t: Teller) -> list[list[int]]:
-    low = t.random.randint(5, len(NOTES) - 18)
-    notes = t.random.sample(range(low, low + 13), THEME_SIZE)
+    variety = t.variety or len(LOWEST)
+    low = t.random.choice(LOWEST[:variety])
+    notes = t.random.sample(range(low, low + min(RANGE, THEME_SIZE + variety - 1)), THEME_SIZE)
     themes: list[list[int]] = []
     while len(themes) < t.distractors + 1:
         theme = t.random.sample(notes, THEME_SIZE)
@@ -49,6 +56,7 @@ theme = Kind(
     (*NOTES, "theme", *ORDINALS, ":", ".", "which", "?"),
     distractors=(1, 1, 3),
     filled=False,
+    varieties=len(LOWEST),
 )
 
 CARDS, MERCHANTS, PAST = 4, 4, 5

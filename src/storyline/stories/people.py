@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from storyline.stories.kind import Kind, lexicon
-from storyline.stories.script import Ask, Planted, Script, Teller
+from storyline.stories.script import CROSSED, Ask, Planted, Script, Teller
 
 MEN = lexicon(
     "john peter henry walter arthur hugo oscar felix martin simon victor leon "
@@ -92,6 +92,7 @@ anna = Kind(
     masked=(*WOMEN, *TRAITS),
     distractors=(2, 1, 3),
     facts=(1, 1, 3),
+    varieties=CROSSED,
 )
 
 LANGUAGES = {

@@ -12,6 +12,10 @@ import numpy as np
 
 SPLITS = ("train", "validation", "test")
 TRIES = 5_000
+# The classes of each list in `Teller.crossed`, and the sums of two classes that belong to each split.
+CLASSES = 5
+SUMS = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
+CROSSED = CLASSES * len(SUMS["train"])
 
 T = TypeVar("T")
 
@@ -63,7 +67,8 @@ def split_of(pairing: str) -> str:
 class Teller:
     """Who writes one example: the parameters of the example, and the two sources of chance.
 
-    random  Python's, which is the faster for single draws; rng: NumPy's, for arrays
+    random   Python's, which is the faster for single draws; rng: NumPy's, for arrays
+    variety  of so many of the kind's `varieties` the facts are drawn; None: of all
     """
 
     random: Random
@@ -72,6 +77,7 @@ class Teller:
     distance: int
     distractors: int
     facts: int
+    variety: int | None = None
 
     def pairing(self, draw: Callable[[], T], key: Callable[[T], str]) -> T:
         """Draw until the facts drawn belong, by the hash of their `key`, to this teller's split.
@@ -92,14 +98,14 @@ class Teller:
 
         Both lists fall in five classes by their places; three of five sums of classes are for training, one for
         validation, one for test. All that is drawn from a list is of one class, so that every pair across belongs to
-        the split, and none of the candidates is told from the others by it.
+        the split, and none of the candidates is told from the others by it. A variety is a pair of classes: a kind that
+        draws so has `CROSSED` of them in training, and a split with fewer is told by that share of its own.
         """
-        wanted = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}[self.split]
-        first = self.random.randrange(5)
-        second = (self.random.choice(wanted) - first) % 5
+        pairs = [(first, (total - first) % CLASSES) for total in SUMS[self.split] for first in range(CLASSES)]
+        told = len(pairs) if self.variety is None else max(1, len(pairs) * self.variety // CROSSED)
         return [
-            self.random.sample(words[share::5], size)
-            for words, share, size in zip((left, right), (first, second), sizes, strict=True)
+            self.random.sample(words[share::CLASSES], size)
+            for words, share, size in zip((left, right), self.random.choice(pairs[:told]), sizes, strict=True)
         ]
 
     def part(self, sentences: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -94,16 +94,22 @@ class Story:
         rng: np.random.Generator | int | None = None,
         *,
         distance: Distance | None = None,
+        variety: int | None = None,
     ) -> Examples:
         """`n` fresh examples of a split.
 
         rng       the source of chance, or a seed; None: the story's own seed, so that it is the same batch each time
         distance  instead of the story's: one for all, (least, most) to draw each row's from, or a list of n
+        variety   of so many of the kind's `varieties` the facts are drawn, few names of many; None: of all
         """
         if split not in SPLITS:
             raise ValueError(f"{split!r} is no split; the splits are {', '.join(SPLITS)}")
         if n < 1:
             raise ValueError(f"n={n}; a batch needs at least one example")
+        if variety is not None and not 1 <= variety <= self.kind.varieties:
+            raise ValueError(
+                f"variety={variety}; {self.name} has 1 to {self.kind.varieties}, or give None for all"
+            )
         if not isinstance(rng, np.random.Generator):
             seed = self.seed if rng is None else rng
             rng = np.random.default_rng([zlib.crc32(self.name.encode()), SPLITS.index(split), seed])
@@ -112,7 +118,7 @@ class Story:
         assert self.distractors is not None
         assert self.facts is not None
         scripts = [
-            self.kind.write(Teller(random, rng, split, int(each), self.distractors, self.facts))
+            self.kind.write(Teller(random, rng, split, int(each), self.distractors, self.facts, variety))
             for each in distances
         ]
         book = _book(self.name, self.filling, self.vocabulary_size)
