@@ -2,8 +2,9 @@
 
 Rows go to results/stories.csv as they are finished; the same command again goes on. `--quick` trains the LSTM alone,
 and asks no further than what is claimed of it; its rows go to results/stories-quick.csv, and what all of it took to
-results/quick.csv. `--claims` judges the rows that are there against what they must show. `--tiny` takes seconds and
-records nothing that means anything.
+results/quick.csv. `--all-at-once` tells the facts of every variety from the first batch, for comparison; its rows go to
+results/stories-all-at-once.csv. `--claims` judges the rows that are there against what they must show. `--tiny` takes
+seconds and records nothing that means anything.
 """
 
 from __future__ import annotations
@@ -138,10 +139,14 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="asked at each distance")
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side, one thread each")
     parser.add_argument("--quick", action="store_true", help="what is claimed of the LSTM alone")
+    parser.add_argument(
+        "--all-at-once", action="store_true", help="every variety of facts from the beginning"
+    )
     parser.add_argument("--claims", action="store_true", help="train nothing, judge the rows that are there")
     parser.add_argument("--tiny", action="store_true", help="seconds; the numbers mean nothing")
     asked = parser.parse_args()
-    file = RESULTS / ("stories-quick.csv" if asked.quick else "stories.csv")
+    part = "-quick" if asked.quick else "-all-at-once" if asked.all_at_once else ""
+    file = RESULTS / f"stories{part}.csv"
     if asked.claims:
         print("\n".join(judged(read_rows(file))))
         return
@@ -157,6 +162,10 @@ def main() -> None:
         runs = quick(asked.seeds, asked.seconds, examples=asked.examples)
     else:
         runs = listed(asked.stories, asked.cells, asked.seeds, asked.seconds, examples=asked.examples)
+    if asked.all_at_once:
+        runs = [
+            replace(run, learning=replace(run.learning, variety=False)) for run in runs if run.cell != BAG
+        ]
     place: Row = dict(surroundings())
     begun, finished = time.perf_counter(), 0
 
@@ -180,7 +189,7 @@ def main() -> None:
             print(
                 "no row of what all of it takes: a part was there already, or the settings are not the usual"
             )
-    if not asked.quick:
+    if not part:
         draw(rows, RESULTS)
     print(table(rows))
     print("\n".join(verdicts))
