@@ -24,13 +24,13 @@ _T = TypeVar("_T")
 _LONGEST, _FEWEST = 32, 8
 
 
-def measure(probe: MemoryProbe, *, trained_steps: int | None = None, seed: int = 0) -> MemoryReport:
+def measure(probe: MemoryProbe, *, trained_steps: float | None = None, seed: int = 0) -> MemoryReport:
     """Measure all that the probe allows.
 
     Args:
         probe: the model and the sample.
-        trained_steps: the longest sequences that the model was trained on: whether its state drifts when it runs for
-            longer is looked for only with it.
+        trained_steps: the longest sequences that the model was trained on, in the place of what the probe says of
+            them: whether its state drifts when it runs for longer is looked for only with it.
         seed: of all that is drawn.
 
     Raises:
@@ -54,7 +54,18 @@ def measure(probe: MemoryProbe, *, trained_steps: int | None = None, seed: int =
     targets = None if need is None else probe.targets
     diagnosis = attempt(
         "diagnosis",
-        lambda: diagnose(probe.model, inputs, targets, need=need, trained_steps=trained_steps, seed=seed),
+        lambda: diagnose(
+            probe.model,
+            inputs,
+            targets,
+            need=need,
+            clip=probe.clip,
+            gradient_norms=probe.gradient_norms,
+            chunk=probe.chunk,
+            reset_every=probe.reset_every,
+            trained_steps=probe.trained_steps if trained_steps is None else trained_steps,
+            seed=seed,
+        ),
     )
     return MemoryReport(
         found,
@@ -67,6 +78,7 @@ def measure(probe: MemoryProbe, *, trained_steps: int | None = None, seed: int =
         probe.unit,
         (len(inputs), probe.total),
         MappingProxyType(reasons),
+        probe.settings,
     )
 
 
