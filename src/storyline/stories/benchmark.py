@@ -92,8 +92,8 @@ class Run:
 
 KEY = ("story", "cell", "seed", "trained_distance", "distractors", "facts", "filling", "examples", "budget_seconds",
        "budget_batches", "hidden_size", "learning_rate")  # fmt: skip
-# How it was learned where that is not as usual, see `unusual_settings`. Files from before the column was kept do without:
-# their rows count for whatever settings.
+# How it was learned where that is not as usual, see `unusual_settings`. Files from before there was the column do
+# without: their rows count for whatever settings.
 SETTINGS = "settings"
 # What a row says of the answers; empty where none was asked for.
 MEASURED = ("accuracy", "low", "high", "recalled", "asked", "chance", "question_accuracy", "question_chance")
