@@ -90,7 +90,7 @@ def run_into(
     missing, in a file from before there was one, unless runs differ in it alone.
     """
     place = place or surroundings()
-    told = (*KEY, SETTINGS)
+    told: tuple[str, ...] = (*KEY, SETTINGS)
     if columns := _columns(file):
         told = _told(columns)
         wanted = (*told, "distance", *MEASURED, *SPENT, *place)
