@@ -116,7 +116,12 @@ def test_memory_of_data_without_answers_measures_what_needs_none(
     assert result.exit_code == 0, result.output
     assert "remembers (counterfactual)" in result.output
     assert "Not measured: use (no targets were given" in result.output
-    assert "Not looked for: truncated too short (chunk= was not given" in result.output
+    # nothing but what needs the answers, and nothing that the model folder knows
+    unsought = (
+        "vanishing (no targets were given, and inputs are no tokens; give targets= or need=); state drifts ("
+    )
+    assert f"Not looked for: {unsought}" in result.output
+    assert storyline("memory", classifier, new, "--trained-steps", 4).output.count("state drifts (") == 0
 
 
 def test_memory_of_too_little_is_one_sentence_and_no_file(

@@ -80,6 +80,48 @@ def test_rows_stand_under_the_columns_of_the_file(tmp_path: Path) -> None:
         run_into(file, runs(("rnn",), 1))
 
 
+def test_runs_that_differ_in_how_they_learn_alone_are_not_the_same(tmp_path: Path) -> None:
+    file, left = tmp_path / "stories.csv", []
+    usual = runs(("rnn",), 1)[0]
+    others = [
+        replace(usual, learning=replace(TINY, **changed))
+        for changed in (
+            {"rest": None},
+            {"curriculum": False},
+            {"perturbation": None},
+            {"sharpenings": (2.0,)},
+        )
+    ]
+    assert len({run.key for run in (usual, *others)}) == 5
+    run_into(file, [usual])
+    run_into(file, [usual, *others], progress=lambda rows, more: left.append(more))
+    assert left == [3, 2, 1, 0]
+    assert [row["settings"] for row in rows_of(file, others[:2])[::2]] == [
+        "embedding_size=4, rest=None, sharpenings=(1.0,)",
+        "embedding_size=4, curriculum=False, sharpenings=(1.0,)",
+    ]
+    assert (Run(usual.story, "rnn", 0, (3,)).key[-1], replace(others[0], cell="bag").key[-1]) == ("", "")
+
+
+def test_a_file_from_before_the_settings_were_kept_goes_on_without_them(tmp_path: Path) -> None:
+    file = tmp_path / "stories.csv"
+    usual, more = runs(("rnn",), 2)
+    run_into(file, [usual])
+    kept = read_rows(file)
+    columns = [name for name in kept[0] if name != "settings"]
+    lines = [",".join(columns), *(",".join(row[name] for name in columns) for row in kept)]
+    file.write_text("\n".join(lines).replace(kept[0]["machine"], "elsewhere") + "\n", encoding="utf-8")
+    run_into(file, [usual, more])
+    assert [row["seed"] for row in read_rows(file)] == ["0", "0", "1", "1"]
+    assert read_rows(file) == rows_of(file, [usual, more])
+    assert "settings" not in read_rows(file)[0]
+    told = replace(more, learning=replace(TINY, rest=None))
+    with pytest.raises(
+        ValueError, match="no column settings, and of the runs some differ in those settings alone"
+    ):
+        run_into(file, [more, told])
+
+
 def test_a_run_is_finished_only_with_all_of_its_distances(tmp_path: Path) -> None:
     file, left = tmp_path / "stories.csv", []
     far = runs(("rnn",), 1)

@@ -323,6 +323,17 @@ def test_the_weights_at_the_last_validations_are_averaged() -> None:
         Chatbot(**settings | {"average_last": 1}).fit(dialogues)
 
 
+def test_memory_probe_says_how_dialogues_were_learned(trained: Chatbot) -> None:
+    dialogues = introductions(20, seed=4)
+    probe = trained.memory_probe(dialogues)
+    assert (probe.chunk, probe.reset_every) == (math.inf, math.inf)
+    assert probe.trained_steps >= max(map(len, probe.inputs))
+    parted = Chatbot(**SETTINGS | {"longest": 8, "epochs": 1, "max_steps": 2}).fit(dialogues)
+    probe = parted.memory_probe(dialogues)
+    assert (probe.chunk, probe.reset_every, probe.trained_steps) == (8, 8, 8)
+    assert probe.settings["chunk"] == probe.settings["reset_at_most_every"] == "longest"
+
+
 def test_memory_probe_measures_the_model(trained: Chatbot) -> None:
     dialogues = introductions(60, seed=4)
     probe = trained.memory_probe(dialogues, sample=300)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -265,6 +269,32 @@ def test_memory_probe_measures_the_model(trained: Classifier) -> None:
     assert torch.nn.functional.nll_loss(cut, probe.targets) > 3 * whole
     assert not torch.equal(probe.initial(padded, lengths=lengths), found)
     assert trained.memory_probe(examples[0]).targets is None
+
+
+def test_memory_probe_says_how_the_model_was_trained(trained: Classifier, tmp_path: Path) -> None:
+    examples = first_word_decides(20, seed=3)
+    longest = int(trained.reader_.read(first_word_decides(240)[0], trained.kind_).lengths.max())
+    norm = trained.training_summary_["gradient_norm"]
+    norms = [line["gradient_norm"] for line in trained.history_]
+    assert min(norms) / 2 < norm < max(norms)
+    probe = trained.memory_probe(*examples)
+    assert (probe.clip, probe.gradient_norms, probe.trained_steps) == (1.0, (norm,), longest)
+    assert (probe.chunk, probe.reset_every) == (math.inf, math.inf)
+    assert probe.settings == {"clip": "clip_norm", "remember": "remember", "cell": "core"}
+    # what has been slowed down was trained on as many more steps
+    slower = copy.deepcopy(trained).stretch(3.0)
+    assert slower.memory_probe(*examples).trained_steps == 3 * longest
+    # of a model from before it was kept, the same is not known, but that it was not clipped where it was not
+    trained.save_pretrained(tmp_path / "old")
+    old = Classifier.from_pretrained(tmp_path / "old")
+    assert old.memory_probe(*examples).gradient_norms == (norm,)
+    for name in ("gradient_norm", "trained_steps"):
+        del old.training_summary_[name]
+    probe = old.memory_probe(*examples)
+    assert (probe.clip, probe.gradient_norms, probe.trained_steps) == (None, (), None)
+    assert old.stretch(2.0).memory_probe(*examples).trained_steps is None
+    old.resolved_ = old.resolved_.model_copy(update={"clip_norm": None})
+    assert old.memory_probe(*examples).clip == math.inf
 
 
 @pytest.mark.data

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from storyline import artifact
+from storyline.memory import measure
 from storyline.search import Sampling
 from storyline.tasks import LanguageModel, load
 
@@ -367,6 +368,32 @@ def test_memory_probe_measures_the_model(trained: LanguageModel) -> None:
     # of a short text no window is shown twice
     few = trained.memory_probe(text[:9], sample=400)
     assert len(few.inputs) == 9 - 4
+
+
+def test_a_training_that_could_not_reach_as_far_as_the_text_needs_is_told() -> None:
+    # an echo lies 6 steps back
+    short = QUICK | {"epochs": 1, "steps": 2, "clip_norm": 0.002, "remember": None}
+    model = LanguageModel(**short).fit(echoes(600))
+    probe = model.memory_probe(echoes(200, seed=5))
+    assert (probe.chunk, probe.reset_every, probe.trained_steps) == (2, 100, math.inf)
+    report = measure(probe)
+    assert report.diagnosis is not None
+    assert {"truncated too short", "clipped too hard"} <= set(report.diagnosis.names)
+    assert not report.diagnosis.unsought
+    norm = model.training_summary_["gradient_norm"]
+    assert model.training_summary_["clipped_share"] == 1.0
+    sentences = " ".join(report.sentences)
+    assert f"--set clip_norm={float(f'{2 * norm:.2g}')}." in sentences
+    assert "--set steps=16." in sentences
+
+
+def test_a_stream_or_a_window_may_end_before_or_behind_a_chunk(attentive: LanguageModel) -> None:
+    few = LanguageModel(**QUICK | {"epochs": 1, "batch_size": 8, "steps": 50}).fit("abcab" * 41)
+    # 205 characters, of which each but the last is read, in 8 streams
+    assert few.memory_probe("abcab" * 9).chunk == 25
+    probe = attentive.memory_probe(echoes(200, seed=5))
+    assert probe.chunk is None
+    assert "remember" not in probe.settings
 
 
 def test_the_initial_stack_is_rebuilt_bit_for_bit(trained: LanguageModel) -> None:

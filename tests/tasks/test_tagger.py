@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,9 @@ def test_memory_probe_measures_the_model(trained: Tagger) -> None:
         )
     )
     assert trained.memory_probe(after_a_digit(5)[0]).targets is None
+    longest = max(len(sentence) for sentence in after_a_digit(250)[0])
+    assert (probe.trained_steps, probe.chunk, probe.reset_every) == (longest, math.inf, math.inf)
+    assert (probe.clip, len(probe.gradient_norms)) == (1.0, 1)
 
 
 @pytest.mark.data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,8 @@ def test_its_memory_is_measured_on_both_sides(translator: Translator) -> None:
     for side in ("source", "target"):
         probe = translator.memory_probe([*sources, " "], [*targets, ""], side=side)  # type: ignore[arg-type]
         assert (probe.total, probe.unit) == (300, "subword")
+        assert probe.trained_steps == getattr(translator.lengths_, side)
+        assert (probe.clip, probe.chunk, probe.reset_every) == (1.0, math.inf, math.inf)
         assert set(probe.words[0]) <= set(getattr(translator.encoder_, side).names())  # type: ignore[index]
         with measuring(1):
             found = horizon(probe.model, probe.inputs, probe.targets, measures=("counterfactual", "use"))

@@ -63,7 +63,8 @@ def finished_like_one_never_stopped(folder: Path) -> list[Event]:
 
 def comparable(result: TrainingResult) -> tuple[object, ...]:
     history = without_seconds(result.history)
-    return result.steps, result.epochs, history, result.best, result.clipped_share, result.stopped_early
+    norms = result.clipped_share, result.gradient_norm
+    return result.steps, result.epochs, history, result.best, norms, result.stopped_early
 
 
 def test_two_generations_are_kept_and_the_older_serves_where_the_newer_is_damaged(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from storyline.training import (
 )
 from storyline.training.program import decayed_and_not
 from storyline.training.schedule import learning_rate_factor
-from storyline.training.state import Randomness
+from storyline.training.state import Counters, Randomness
 
 
 def by_hand(program: Small, *, clip: float | None, average: float | None, steps: int, epochs: int) -> Any:
@@ -72,6 +72,7 @@ def test_the_loop_is_the_loop_one_would_write(clip: float | None) -> None:
     assert result.clipped_share == (0 if clip is None else sum(norm > clip for norm in hand_norms) / 27)
     assert clip is None or 0 < result.clipped_share < 1
     assert result.history[0]["gradient_norm"] == pytest.approx(sum(hand_norms[:4]) / 4, rel=1e-6)
+    assert result.gradient_norm == pytest.approx(sorted(hand_norms)[13], rel=1e-6)
     assert result.history[0]["loss"] == pytest.approx(sum(hand.losses[:4]) / 4, rel=1e-6)
     assert [line["step"] for line in result.history] == [4, 8, 10, 12, 16, 20, 24, 27]
 
@@ -501,3 +502,13 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(TrainingError, match="device is 'cuda', but torch finds no CUDA device"):
         train(Small(), settings(device="cuda"))
+
+
+def test_of_a_long_training_the_norms_of_evenly_spread_steps_are_kept() -> None:
+    counters = Counters()
+    assert counters.typical_norm is None
+    for _ in range(3_000):
+        counters.step += 1
+        counters.note_norm(float(counters.step))
+    assert counters.norms == [float(step) for step in range(16, 3_001, 16)]
+    assert counters.typical_norm == pytest.approx(1_500, rel=0.01)

@@ -60,7 +60,8 @@ def memory(
         int | None,
         typer.Option(
             min=1,
-            help="The longest sequences of the training, in steps: also look whether the state drifts beyond them.",
+            help="The longest sequences of the training, in steps: whether the state drifts beyond them is looked for.",
+            show_default="as the model has it",
         ),
     ] = None,
     threads: Threads = None,

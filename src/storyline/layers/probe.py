@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,6 +29,16 @@ class MemoryProbe:
     words           what a person would call each step of each sequence; None: nobody has named them
     unit            what a step is called, in the singular
     total           of so many sequences the sample was drawn; 0: it is all there is
+
+    How the model was trained, for `storyline.memory.diagnose`; what is None is not known, and is then not looked into:
+
+    clip            the norm that the gradient by all parameters was clipped to; math.inf: it was not clipped
+    gradient_norms  that norm in training, before clipping: of several steps, or what is typical
+    chunk           steps of `inputs` that gradients went back; math.inf: to the beginning of every sequence
+    reset_every     steps of `inputs` after which the state was reset; math.inf: never inside a sequence
+    trained_steps   the longest sequences of the training, in steps of `inputs`; math.inf: the state was carried from
+                    chunk to chunk of a stream, so that there was no longest
+    settings        what a remedy (a key of `Finding.change`) is called among the settings of the model's task
     """
 
     model: nn.Module
@@ -41,3 +52,9 @@ class MemoryProbe:
     words: Sequence[Sequence[str]] | None = field(default=None, repr=False)
     unit: str = "step"
     total: int = 0
+    clip: float | None = None
+    gradient_norms: Sequence[float] = ()
+    chunk: float | None = None
+    reset_every: float | None = None
+    trained_steps: float | None = None
+    settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes two runs the same, as a file of results says it."""
+        """What makes two runs the same, as a file of results says it in the columns KEY and SETTINGS."""
         story, learning = self.story, self.learning
         asked = (
             story.distractors,
@@ -78,7 +78,8 @@ class Run:
             learning.hidden_size,
             "" if self.cell == BAG else learning_rate_of(learning, self.cell),
         )
-        return tuple(map(str, (label(story), self.cell, self.seed, story.distance, *asked)))
+        unusual = "" if self.cell == BAG else unusual_settings(learning)
+        return tuple(map(str, (label(story), self.cell, self.seed, story.distance, *asked, unusual)))
 
     @property
     def asked(self) -> tuple[int, ...]:
@@ -91,6 +92,9 @@ class Run:
 
 KEY = ("story", "cell", "seed", "trained_distance", "distractors", "facts", "filling", "examples", "budget_seconds",
        "budget_batches", "hidden_size", "learning_rate")  # fmt: skip
+# How it was learned where that is not as usual, see `unusual_settings`. Files from before there was the column do
+# without: their rows count for whatever settings.
+SETTINGS = "settings"
 # What a row says of the answers; empty where none was asked for.
 MEASURED = ("accuracy", "low", "high", "recalled", "asked", "chance", "question_accuracy", "question_chance")
 SPENT = ("parameters", "sharpened", "training_seconds", "asking_seconds")
@@ -104,6 +108,17 @@ def label(story: Story) -> str:
         if value != getattr(story.kind, what)[0]
     ]
     return story.name + "".join(unusual)
+
+
+def unusual_settings(learning: Learning) -> str:
+    """What of it is not as usual, but for what has columns of its own: rest=None, curriculum=False."""
+    own = ("seconds", "batches", "hidden_size", "learning_rate")
+    usual = {each.name: getattr(Learning(), each.name) for each in fields(Learning) if each.name not in own}
+    return ", ".join(
+        f"{name}={getattr(learning, name)!r}"
+        for name, value in usual.items()
+        if getattr(learning, name) != value
+    )
 
 
 def planned(
@@ -151,7 +166,9 @@ def measure(run: Run, place: Row | None = None) -> list[Row]:
             "question_accuracy": round(each.questions_right / each.questions, 4),
             "question_chance": round(each.question_chance, 4),
         }
-        rows.append(dict(zip(KEY, run.key, strict=True)) | measured | spent | (place or surroundings()))
+        rows.append(
+            dict(zip((*KEY, SETTINGS), run.key, strict=True)) | measured | spent | (place or surroundings())
+        )
     unasked = sorted(set(run.asked) - {each.distance for each in curve})
     nothing = dict.fromkeys(MEASURED, "") | {"recalled": 0, "asked": 0}
     return rows + [rows[0] | nothing | {"distance": each} for each in unasked]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from storyline.stories.benchmark import KEY, MEASURED, SPENT, Row, Run, measure, surroundings
+from storyline.stories.benchmark import KEY, MEASURED, SETTINGS, SPENT, Row, Run, measure, surroundings
 from storyline.stories.parent import end_with_parent
 
 
@@ -66,8 +66,9 @@ def read_rows(file: Path) -> list[dict[str, str]]:
 
 def rows_of(file: Path, runs: Sequence[Run]) -> list[dict[str, str]]:
     """The rows of a file that belong to these runs; of a run that was made at two commits, both, the newer last."""
-    keys = {run.key for run in runs}
-    return [row for row in read_rows(file) if tuple(row[name] for name in KEY) in keys]
+    told = _told(_columns(file))
+    keys = {run.key[: len(told)] for run in runs}
+    return [row for row in read_rows(file) if tuple(row[name] for name in told) in keys]
 
 
 def run_into(
@@ -85,20 +86,30 @@ def run_into(
 
     place     machine, commit, python and torch, as `surroundings` has them; rows of another commit do not count
     progress  is told the rows of a run just finished, and how many are left
-    Raises ValueError where the file has other columns than the rows that would be appended.
+    Raises ValueError where the file has other columns than the rows that would be appended; that of the settings may be
+    missing, in a file from before there was one, unless runs differ in it alone.
     """
     place = place or surroundings()
+    told: tuple[str, ...] = (*KEY, SETTINGS)
     if columns := _columns(file):
-        wanted = (*KEY, "distance", *MEASURED, *SPENT, *place)
+        told = _told(columns)
+        wanted = (*told, "distance", *MEASURED, *SPENT, *place)
         if different := sorted(set(columns) ^ set(wanted)):
             raise ValueError(
                 f"{file} has the columns {columns}, which are not a benchmark's of today: {', '.join(different)} "
                 "differ; name another file"
             )
+        if len({run.key[: len(told)] for run in runs}) < len({run.key for run in runs}):
+            raise ValueError(
+                f"{file} has no column {SETTINGS}, and of the runs some differ in those settings alone, so that their "
+                "rows could not be told apart; name another file"
+            )
         _take_torn_line_away(file)
-    held = {(*(row[name] for name in KEY), row["commit"], row["distance"]) for row in read_rows(file)}
+    held = {(*(row[name] for name in told), row["commit"], row["distance"]) for row in read_rows(file)}
     missing = [
-        run for run in runs if not {(*run.key, str(place["commit"]), str(k)) for k in run.asked} <= held
+        run
+        for run in runs
+        if not {(*run.key[: len(told)], str(place["commit"]), str(k)) for k in run.asked} <= held
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
     finished = 0
@@ -107,6 +118,11 @@ def run_into(
             _append(file, rows)
             finished += 1
             progress(rows, len(missing) - finished)
+
+
+def _told(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns that say which run a row is of, as far as the file has them."""
+    return (*KEY, SETTINGS) if SETTINGS in columns else KEY
 
 
 def _columns(file: Path) -> list[str]:
@@ -130,7 +146,8 @@ def _append(file: Path, rows: list[Row]) -> None:
     new = not file.is_file() or file.stat().st_size == 0
     columns = list(rows[0]) if new else _columns(file)
     with file.open("a", newline="", encoding="utf-8") as opened:
-        writer = csv.DictWriter(opened, columns, lineterminator="\n")
+        # All that a file may lack is the settings.
+        writer = csv.DictWriter(opened, columns, lineterminator="\n", extrasaction="ignore")
         if new:
             writer.writeheader()
         writer.writerows(rows)

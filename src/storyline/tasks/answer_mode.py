@@ -27,11 +27,13 @@ class Lesson:
     program   the network, not trained yet, and what trains it
     left_out  places among the training rows of those that teach nothing
     unknown   how many of how many words of the validation part are unknown
+    longest   steps of the longest context, as the recurrent layer reads them: words, or sentences
     """
 
     program: Program
     left_out: np.ndarray
     unknown: tuple[int, int]
+    longest: int
 
 
 class AnswerMode(ABC, Generic[Network]):

@@ -62,8 +62,9 @@ class Pointing(AnswerMode[SpanNetwork]):
             questions = self._reader.read(checked)
             unknown = questions.unknown(self.words.unknown_id)
             validation = questions, lambda spans: span_scores(checked, questions, spans)
-        program = SpanProgram(network, everything.take(np.flatnonzero(inside)), validation, settings)
-        return Lesson(program, np.flatnonzero(~inside), unknown)
+        learned = everything.take(np.flatnonzero(inside))
+        program = SpanProgram(network, learned, validation, settings)
+        return Lesson(program, np.flatnonzero(~inside), unknown, int(learned.lengths.max()))
 
     def answers(
         self, network: SpanNetwork, asked: Asked, longest: int, beam: Beam | None

@@ -43,7 +43,7 @@ class Writing(AnswerMode[StoryNetwork]):
             network = self.new_network(settings, start)
         assert self.words.end_id is not None
         program = StoryProgram(network, stories, held_out, settings, begin=self.words.end_id)
-        return Lesson(program, np.zeros(0, dtype=np.int64), unknown)
+        return Lesson(program, np.zeros(0, dtype=np.int64), unknown, int(stories.lengths.max()))
 
     def answers(
         self, network: StoryNetwork, asked: Asked, longest: int, beam: Beam | None

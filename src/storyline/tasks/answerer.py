@@ -28,6 +28,7 @@ from storyline.tasks.answer_texts import (
 from storyline.tasks.answer_words import learn_words, resolve_answerer
 from storyline.tasks.answer_writing import Writing
 from storyline.tasks.estimator import Listeners, SequenceEstimator, StrPath, measuring, unharmed
+from storyline.tasks.probe import as_trained
 from storyline.tasks.settings import AnswererSettings, check_settings
 from storyline.tasks.starting_vectors import embedding_size, refuse_frozen_noise, vector_identity
 from storyline.tasks.word_vectors import WordVectors
@@ -201,7 +202,7 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         }
         extra = start.summary() if start else {}
         extra |= {"mode": mode, "examples": len(rows) - len(self.dropped_), "dropped": len(self.dropped_)}
-        extra["vocabulary"] = self.words_.size
+        extra |= {"vocabulary": self.words_.size, "trained_steps": lesson.longest}
         self._train(lesson.program, data, folder=folder, resume=resume, events=events, **extra)
         return self
 
@@ -291,7 +292,8 @@ class Answerer(SequenceEstimator[SpanNetwork | StoryNetwork]):
         check_is_fitted(self)
         asked = check_asked(contexts, questions, answers)
         probe, self.unknown_ = self._mode.probe(self.network_, self._built(), asked, sample, seed)
-        return probe
+        summary = self.training_summary_
+        return as_trained(probe, self.resolved_, summary, trained_steps=summary.get("trained_steps"))
 
     @property
     def _mode(self) -> AnswerMode[Any]:

@@ -33,6 +33,7 @@ from storyline.tasks.estimator import (
     unharmed,
 )
 from storyline.tasks.next_token import NextToken
+from storyline.tasks.probe import as_trained
 from storyline.tasks.settings import check_settings
 from storyline.training.identity import digest
 
@@ -198,6 +199,7 @@ class Chatbot(SequenceEstimator[NextToken]):
             dialogues=len(training),
             tokens=sum(map(len, rows.targets)),
             parts=rows.cut,
+            trained_steps=max(map(len, rows.inputs)),
             single=single,
             vocabulary=self.encoder_.size,
         )
@@ -270,7 +272,14 @@ class Chatbot(SequenceEstimator[NextToken]):
         check_is_fitted(self)
         ids = encode_dialogues(self.encoder_, check_dialogues(X, "X"))
         self.unknown_ = (0, sum(map(len, ids)))
-        return probe_chatbot(self.network_, self._built(), self.encoder_, ids, sample, seed)
+        probe = probe_chatbot(self.network_, self._built(), self.encoder_, ids, sample, seed)
+        summary = self.training_summary_
+        # A dialogue that was learned in parts began anew with each: gradients, and the state, went no further.
+        part = self.resolved_.longest if summary["parts"] else math.inf
+        return as_trained(
+            probe, self.resolved_, summary, trained_steps=summary.get("trained_steps"), chunk=part, reset_every=part,
+            settings={"chunk": "longest", "reset_at_most_every": "longest"},
+        )  # fmt: skip
 
     def _conversation(self, state: ConversationState | None, seed: int | None) -> Conversation:
         return Conversation(

@@ -32,6 +32,7 @@ from storyline.tasks.estimator import (
 from storyline.tasks.inputs import check_pair, kind_of
 from storyline.tasks.labels import encode_labels
 from storyline.tasks.metrics import class_metrics
+from storyline.tasks.probe import as_trained
 from storyline.tasks.readers import Sequences, TextReader
 from storyline.tasks.reading import SequenceReading
 from storyline.tasks.settings import ClassifierSettings, check_settings, resolve_classifier
@@ -210,7 +211,8 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
             "unlabelled": None if unlabelled is None else list(unlabelled),
             "vectors": vector_identity(vectors),
         }
-        extra = {"examples": len(rows)} | (start.summary() if start else {})
+        extra = {"examples": len(rows), "trained_steps": int(everything.lengths[rows].max())}
+        extra |= start.summary() if start else {}
         self._train(program, data, folder=folder, resume=resume, events=events, **extra)
         return self
 
@@ -225,6 +227,10 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
                 "core is 'rnn', which has no gates to slow down; fit with core='lstm' or core='gru'"
             )
         self.network_.layer.stretch(factor)
+        if "trained_steps" in self.training_summary_:
+            # The sequences of the training, in steps of today.
+            steps = max(1, round(factor * self.training_summary_["trained_steps"]))
+            self.training_summary_ = {**self.training_summary_, "trained_steps": steps}
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -261,7 +267,9 @@ class Classifier(ClassifierMixin, SequenceReading[SequenceClassifier]):  # type:
         check_is_fitted(self)
         sequences = self._read(X) if y is None else self._read_labelled(X, y)
         self.unknown_ = sequences.unknown
-        return probe_classifier(self.network_, self._built(), self.reader_, X, sequences, sample, seed)
+        probe = probe_classifier(self.network_, self._built(), self.reader_, X, sequences, sample, seed)
+        summary = self.training_summary_
+        return as_trained(probe, self.resolved_, summary, trained_steps=summary.get("trained_steps"))
 
     def _log_probabilities(self, sequences: Sequences) -> np.ndarray:
         with measuring(self.threads):

@@ -216,6 +216,7 @@ class SequenceEstimator(BaseEstimator, ABC, Generic[Network]):  # type: ignore[m
             "best": result.best,
             "stopped_early": result.stopped_early,
             "clipped_share": result.clipped_share,
+            "gradient_norm": result.gradient_norm,
             "unknown_share": self._unknown_share(),
             "parameters": sum(parameter.numel() for parameter in self.network_.parameters()),
             "remember": self.resolved_.remember,

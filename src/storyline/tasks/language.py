@@ -35,10 +35,11 @@ from storyline.tasks.generation import check_count, drawing
 from storyline.tasks.inputs import check_text
 from storyline.tasks.language_network import language_vectors, new_language_network
 from storyline.tasks.language_probe import probe_language
-from storyline.tasks.language_program import LanguageProgram, read_loss
+from storyline.tasks.language_program import FRESH, LanguageProgram, read_loss
 from storyline.tasks.language_scoring import score_beginnings, score_tokens
 from storyline.tasks.language_settings import LanguageModelSettings, resolve_language, sized
 from storyline.tasks.next_token import NextToken
+from storyline.tasks.probe import as_trained
 from storyline.tasks.settings import check_settings
 from storyline.tasks.starting_vectors import StartingVectors, vector_identity
 from storyline.tasks.word_vectors import WordVectors
@@ -315,9 +316,16 @@ class LanguageModel(SequenceEstimator[NextToken]):
         check_is_fitted(self)
         ids = self._ids(check_documents(X))
         self.unknown_ = (self.encoder_.unknown(ids), len(ids))
-        return probe_language(
-            self.network_, self._built(), self.encoder_, ids, self.resolved_.steps, sample, seed
-        )
+        resolved, summary = self.resolved_, self.training_summary_
+        probe = probe_language(self.network_, self._built(), self.encoder_, ids, resolved.steps, sample, seed)
+        # Gradients go back a chunk, or a stream where that is shorter. A Transformer attends to what lies before its
+        # chunk, too, and learns to: how far gradients went back is no bound of what it learned to remember.
+        stream = max(1, (summary["tokens"] - 1) // resolved.batch_size)
+        back = None if resolved.core == "transformer" else min(resolved.steps, stream)
+        return as_trained(
+            probe, resolved, summary, trained_steps=math.inf, chunk=back, reset_every=round(resolved.steps / FRESH),
+            settings={"chunk": "steps"},
+        )  # fmt: skip
 
     def _continuation(self, prompt: str, name: str) -> Continuation:
         """What can go on from `prompt`, whose unknown tokens are counted."""

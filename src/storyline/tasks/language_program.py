@@ -15,7 +15,7 @@ from storyline.tasks.next_token import Carry, NextToken
 Chunk = tuple[Tensor, Tensor]
 # The share of streams that begin a chunk with a fresh state: else the model would meet the beginning of a text but
 # once a pass, and have nothing to say after a short prompt.
-_FRESH = 0.02
+FRESH = 0.02
 # Steps read at once where no gradient is wanted.
 _READING = 512
 
@@ -69,7 +69,7 @@ class LanguageProgram:
         if carry is None:
             return None
         state = next(iter(carry.values()))
-        fresh = torch.rand(state.shape[1], device=state.device) < _FRESH
+        fresh = torch.rand(state.shape[1], device=state.device) < FRESH
         return self.module.begun_again(carry, fresh)
 
     def validate(self) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from storyline.layers import MemoryProbe
+from storyline.tasks.settings import ModelSettings
 
 # output of the stack (batch, time, size), what it read (batch, time, channels), lengths (batch,) -> log probabilities
 Answer = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
@@ -17,6 +20,11 @@ Answer = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 _STEPS, _FEWEST = 40_000, 16
 # What a step is called, by the level of the encoder.
 UNITS = {"word": "word", "char": "character", "subword": "subword"}
+
+
+# What remedies of storyline.memory.diagnose are called among the settings of every task, and of its recurrent cores.
+_EVERY = {"clip": "clip_norm"}
+_RECURRENT = {"remember": "remember", "cell": "core"}
 
 
 class FromEmbedding(nn.Module):
@@ -61,4 +69,35 @@ def stack_probe(
         initial=FromEmbedding(initial, answer).eval(),
         initial_layer=initial.layer,
         **more,
+    )
+
+
+def as_trained(
+    probe: MemoryProbe,
+    resolved: ModelSettings,
+    summary: Mapping[str, Any],
+    *,
+    trained_steps: float | None,
+    chunk: float | None = math.inf,
+    reset_every: float | None = math.inf,
+    settings: Mapping[str, str] | None = None,
+) -> MemoryProbe:
+    """The probe with what is known of its model's training: from the settings, and from the summary of how it went.
+
+    The clip goes with the norm that the training itself saw, since another loss, dropout, the size of batches and the
+    length of sequences all change it: of a model saved before that was kept, neither is told.
+
+    trained_steps, chunk, reset_every, settings: as in MemoryProbe; the settings beside those of every task
+    """
+    norm = summary.get("gradient_norm")
+    clip = math.inf if resolved.clip_norm is None else resolved.clip_norm
+    recurrent = {} if str(resolved.core) == "transformer" else _RECURRENT
+    return replace(
+        probe,
+        clip=clip if norm is not None or clip == math.inf else None,
+        gradient_norms=() if norm is None else (norm,),
+        chunk=chunk,
+        reset_every=reset_every,
+        trained_steps=trained_steps,
+        settings={**_EVERY, **recurrent, **(settings or {})},
     )

@@ -24,6 +24,7 @@ from storyline.tasks.estimator import (
 )
 from storyline.tasks.inputs import check_pair
 from storyline.tasks.metrics import class_metrics, counts_by_class
+from storyline.tasks.probe import as_trained
 from storyline.tasks.sentences import Sentences, Tokens, check_sentences, check_tags, read_sentences
 from storyline.tasks.settings import TaggerSettings, check_settings
 from storyline.tasks.starting_vectors import (
@@ -191,7 +192,8 @@ class Tagger(SequenceEstimator[TokenTagger]):
                 self.resolved_,
             )
         data = {"X": sentences, "y": tags, "validation": validation, "vectors": vector_identity(vectors)}
-        extra = {"examples": len(rows)} | (start.summary() if start else {})
+        extra = {"examples": len(rows), "trained_steps": int(training.lengths.max())}
+        extra |= start.summary() if start else {}
         self._train(program, data, folder=folder, resume=resume, events=events, **extra)
         return self
 
@@ -242,7 +244,9 @@ class Tagger(SequenceEstimator[TokenTagger]):
         check_is_fitted(self)
         sentences = self._read(X) if y is None else self._read_tagged(X, y)
         self.unknown_ = self._unknown(sentences)
-        return probe_tagger(self.network_, self._built(), X, sentences, sample, seed)
+        probe = probe_tagger(self.network_, self._built(), X, sentences, sample, seed)
+        summary = self.training_summary_
+        return as_trained(probe, self.resolved_, summary, trained_steps=summary.get("trained_steps"))
 
     def _learn_words(
         self, sentences: list[list[str]], vectors: WordVectors | None, settings: TaggerSettings

@@ -22,7 +22,7 @@ from storyline.tasks.estimator import (
     unharmed,
 )
 from storyline.tasks.inputs import check_pair
-from storyline.tasks.probe import UNITS
+from storyline.tasks.probe import UNITS, as_trained
 from storyline.tasks.settings import check_settings
 from storyline.tasks.starting_vectors import PairStart, vector_identity
 from storyline.tasks.text_pairs import (
@@ -245,10 +245,12 @@ class TextToText(SequenceEstimator[SourceToTarget], ABC):
         pairs = self._pairs(sources, targets).take(filled_pairs(sources, targets))
         self.unknown_ = unknown_tokens(self.encoder_, pairs)
         encoder = self.encoder_.source if side == "source" else self.encoder_.target
-        return probe_text_to_text(
+        probe = probe_text_to_text(
             self.network_, self._built(), pairs, side=side, names=encoder.names(), unit=UNITS[self.level],
             sample=sample, seed=seed,
         )  # fmt: skip
+        longest = self.lengths_.source if side == "source" else self.lengths_.target
+        return as_trained(probe, self.resolved_, self.training_summary_, trained_steps=longest)
 
     def _written(
         self,

@@ -18,6 +18,9 @@ class TrainingResult:
                     line averaged_NAME those of the mean weights (average_last)
     best            the validation metrics of the weights that the module now has; {} without validation
     clipped_share   share of the steps whose gradient was clipped
+    gradient_norm   the median over the steps (of a long training over up to 256 of them, evenly spread) of the norm
+                    that the gradient by all parameters had before it was clipped; None where it is not known, in a
+                    run begun before it was kept
     seconds         of training, all runs together
     """
 
@@ -26,6 +29,7 @@ class TrainingResult:
     history: list[dict[str, Any]]
     best: dict[str, float]
     clipped_share: float
+    gradient_norm: float | None
     seconds: float
     stopped_early: bool
 
@@ -48,6 +52,7 @@ def result_of(state: State, batches_per_epoch: int) -> TrainingResult:
         history=history,
         best=validations[counters.step if last else counters.best_step],
         clipped_share=counters.clipped / counters.step,
+        gradient_norm=counters.typical_norm,
         seconds=counters.seconds,
         stopped_early=counters.stopped_early,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,9 @@ from storyline.training.average import Average
 from storyline.training.errors import TrainingError
 from storyline.training.program import Carry
 from storyline.training.recent import Recent
+
+# So many norms tell what is typical of a training; a checkpoint holds them all.
+_NORMS = 256
 
 
 @dataclass
@@ -34,6 +38,21 @@ class Counters:
     finished: bool = False
     stopped_early: bool = False
     averaged: bool = False  # the weights to keep are the mean of the last validations'
+    norms: list[float] = field(default_factory=list)  # the gradient's, of one in `norms_every` of all steps
+    norms_every: int = 1
+
+    def note_norm(self, norm: float) -> None:
+        """Keep the gradient's norm of the step just counted, if its turn is: of a longer training one in more steps."""
+        if self.step % self.norms_every == 0:
+            self.norms.append(norm)
+        if len(self.norms) > _NORMS:
+            # Of the steps norms_every, 2 norms_every, ... every other one is a multiple of twice that.
+            self.norms, self.norms_every = self.norms[1::2], 2 * self.norms_every
+
+    @property
+    def typical_norm(self) -> float | None:
+        """The median norm of the gradient before clipping; None where none was kept."""
+        return statistics.median(self.norms) if self.norms else None
 
 
 @dataclass

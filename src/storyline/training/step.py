@@ -78,6 +78,7 @@ class Stepper:
         counters.loss_sum += value
         counters.norm_sum += norm
         counters.logged_steps += 1
+        counters.note_norm(norm)
         counters.clipped += self.settings.clip_norm is not None and norm > self.settings.clip_norm
         if state.average is not None:
             state.average.update(counters.step)

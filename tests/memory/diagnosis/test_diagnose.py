@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -100,6 +101,11 @@ def test_settings_shorter_than_the_need_are_told_and_longer_ones_are_not() -> No
         assert found.need.value == 11
         assert ("truncated too short" in found.names, "reset too often" in found.names) == (told, told)
     assert found.reasons["clipped too hard"].startswith("not looked for: clip= was not given")
+    # what has no end is no fault, and was looked for
+    endless = dict.fromkeys(("clip", "chunk", "reset_every", "trained_steps"), math.inf)
+    found = diagnose(model, inputs, targets, need=11, **endless)
+    assert not found.names
+    assert not found.unsought
 
 
 def test_a_clip_is_hard_below_a_tenth_of_the_typical_norm() -> None:

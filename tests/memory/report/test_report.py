@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -169,12 +170,41 @@ def test_faults_that_need_no_answers_are_found_without(probe: MemoryProbe) -> No
     assert "vanishing" in report.diagnosis.unsought
     counting = replace(probe, model=LastOf(counter), layer=counter, targets=None)
     assert "state drifts" in measure(counting).diagnosis.unsought
-    drifts = measure(counting, trained_steps=30)
+    # a state that grows is no harm where nobody runs the model for longer; who says so asks for it
+    assert "state drifts" in measure(replace(counting, trained_steps=30)).diagnosis.unsought
+    drifts = measure(replace(counting, trained_steps=math.inf), trained_steps=30)
     assert "state drifts" in drifts.diagnosis.names
     assert (
         "Whether what was found harms the answers is not known without the need of the data."
         in drifts.sentences
     )
+
+
+def test_what_the_probe_says_of_the_training_is_diagnosed_and_the_remedy_is_a_setting(
+    probe: MemoryProbe,
+) -> None:
+    few = [row[-5:] for row in probe.inputs]
+    targets = torch.tensor([int(row[-3, 0] > 0) for row in few])
+    # a model that forgets, of data that needs three steps
+    probe = replace(probe, model=Delay(0), inputs=few, targets=targets, words=None, initial=None)
+    told = {"clip": math.inf, "chunk": math.inf, "reset_every": math.inf, "trained_steps": math.inf}
+    whole = measure(replace(probe, targets=None, **told))
+    # but for what is seen of a recurrent layer alone, and of answers
+    unsought = ("exploding", "dead units", "input ignored", "saturated", "vanishing")
+    assert whole.diagnosis.unsought == unsought
+    told = {"clip": 0.5, "gradient_norms": (40.0,), "chunk": 2, "reset_every": 1, "trained_steps": math.inf}
+    settings = {"clip": "clip_norm", "chunk": "steps", "cell": "core"}
+    report = measure(replace(probe, settings=settings, **told))
+    assert report.diagnosis.names[:2] == ("truncated too short", "reset too often")
+    assert "clipped too hard" in report.diagnosis.names
+    said = report.sentences
+    place = next(i for i, each in enumerate(said) if each.startswith("Truncated too short: gradients went"))
+    assert said[place + 1] == "To train it so: storyline train ... --set steps=8."
+    assert said[place + 2].startswith("Reset too often: ")
+    assert said[place + 3] == "No setting of storyline train does that."
+    assert "To train it so: storyline train ... --set clip_norm=80.0." in said
+    assert "--set steps=8" in report.to_html()
+    assert "storyline train" not in replace(report, settings={}).table()
 
 
 def test_words_for_models_without_memory_and_with_more_than_the_data_shows(probe: MemoryProbe) -> None:

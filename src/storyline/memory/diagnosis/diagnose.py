@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -52,9 +53,9 @@ def diagnose(
     loss: Callable[..., Any] | None = None,
     clip: float | None = None,
     gradient_norms: Sequence[float] | None = None,
-    chunk: int | None = None,
-    reset_every: int | None = None,
-    trained_steps: int | None = None,
+    chunk: float | None = None,
+    reset_every: float | None = None,
+    trained_steps: float | None = None,
     need: int | RequiredHorizon | None = None,
     time_dim: int | None = None,
     seed: int = 0,
@@ -86,11 +87,13 @@ def diagnose(
     Args:
         model, inputs, targets, lengths, loss, time_dim: as for `horizon`. Without targets, tokens are asked for the
             next one; of other inputs the need is then not known.
-        clip: the norm that gradients were clipped to in training.
-        gradient_norms: those seen in training, before clipping; None: measured on the data, with the default loss.
-        chunk: steps that gradients went back in training (truncated back-propagation).
-        reset_every: steps after which the state is reset, in training or in use.
-        trained_steps: the longest sequences that the model was trained on.
+        clip: the norm that gradients were clipped to in training; math.inf: they were not.
+        gradient_norms: those seen in training, before clipping; None: measured on the data, with the default loss, by
+            the parameters of `model`: comparable with `clip` only where training had that loss and no others.
+        chunk: steps that gradients went back in training (truncated back-propagation); math.inf: whole sequences.
+        reset_every: steps after which the state is reset, in training or in use; math.inf: never inside a sequence.
+        trained_steps: the longest sequences that the model was trained on; math.inf: the state was carried on from
+            chunk to chunk, so that there was no longest.
         need: how far back the data needs, in steps, or a measurement of it; None: measured here.
         seed: of all that is drawn. The global generators are not touched.
         rows_at_once: as for `horizon`.
@@ -193,13 +196,15 @@ def _figures(evidence: Evidence, sound: bool) -> tuple[str, ...]:
 def _settings(
     clip: float | None,
     gradient_norms: Sequence[float] | None,
-    chunk: int | None,
-    reset_every: int | None,
-    trained_steps: int | None,
+    chunk: float | None,
+    reset_every: float | None,
+    trained_steps: float | None,
 ) -> Settings:
     for name, steps in (("chunk", chunk), ("reset_every", reset_every), ("trained_steps", trained_steps)):
-        if steps is not None and (not is_whole(steps) or steps < 1):
-            raise MeasureError(f"{name} is {steps!r}; a whole number of steps, 1 or more, was wanted")
+        if steps is not None and steps != math.inf and (not is_whole(steps) or steps < 1):
+            raise MeasureError(
+                f"{name} is {steps!r}; a whole number of steps, 1 or more, or math.inf was wanted"
+            )
     if clip is not None and not clip > 0:
         raise MeasureError(f"clip is {clip}; a norm above 0, or None for none, was wanted")
     norms = tuple(float(norm) for norm in (() if gradient_norms is None else gradient_norms))

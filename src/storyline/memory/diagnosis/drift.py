@@ -25,6 +25,8 @@ _STREAMS = 16
 def drifting(evidence: Evidence) -> Finding | None:
     """The model loses a tenth of what it gained when it is run 16 times longer than trained.
 
+    Of a model whose state was carried from chunk to chunk of a stream there is no longer run, nor a fault.
+
     Sequences are joined to streams of 16 times `trained_steps`. With targets one a step, S(n) = 1 - loss / (loss of
     the best constant) over the last `trained_steps` steps of n times as many, at steps with as much of their own
     sequence before them as the data needs; a fault where (S(1) - S(16)) / S(1) > .1. Without targets a fault where
@@ -35,11 +37,14 @@ def drifting(evidence: Evidence) -> Finding | None:
         MeasureError: `trained_steps` was not given, the model has one answer a sequence, or it learned nothing;
             or without targets no recurrent layer's state can be seen.
     """
-    trained = evidence.settings.trained_steps
-    if trained is None:
+    asked = evidence.settings.trained_steps
+    if asked is None:
         raise MeasureError(
             "trained_steps= was not given, the longest sequences that the model was trained on"
         )
+    if asked == math.inf:
+        return None
+    trained = int(asked)
     subject = evidence.subject
     if not subject.causal and evidence.questions is not None:
         raise MeasureError(

@@ -53,9 +53,9 @@ class Settings:
 
     clip: float | None = None
     gradient_norms: tuple[float, ...] = ()
-    chunk: int | None = None
-    reset_every: int | None = None
-    trained_steps: int | None = None
+    chunk: float | None = None
+    reset_every: float | None = None
+    trained_steps: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,13 +45,15 @@ def truncated(evidence: Evidence) -> Finding | None:
     """Training chunks that are shorter than the lower end of the need's interval, of a model that falls short."""
     if (chunk := evidence.settings.chunk) is None:
         raise MeasureError("chunk= was not given, the steps that gradients went back in training")
+    if chunk == math.inf:
+        return None
     low, steps = needed(evidence)
     if chunk >= low or not evidence.falls_short:
         return None
     longer = chunk_for(steps)
     return Finding(
         "truncated too short",
-        f"gradients went back {steps_text(chunk)} in training, and the data needs {steps}",
+        f"gradients went back {steps_text(int(chunk))} in training, and the data needs {steps}",
         f"train on chunks of {longer}",
         {"chunk": longer},
         {"chunk": chunk, "need": steps},
@@ -62,13 +64,15 @@ def reset_often(evidence: Evidence) -> Finding | None:
     """Resets closer together than the lower end of the need's interval."""
     if (every := evidence.settings.reset_every) is None:
         raise MeasureError("reset_every= was not given, the steps after which the state is reset")
+    if every == math.inf:
+        return None
     low, steps = needed(evidence)
     if every >= low:
         return None
     apart = 10 * steps
     return Finding(
         "reset too often",
-        f"the state is reset every {steps_text(every)}, and the data needs {steps}",
+        f"the state is reset every {steps_text(int(every))}, and the data needs {steps}",
         f"reset it where a sequence begins only, or every {apart} steps at most, so that nine of ten steps have "
         "their context",
         {"reset_every": None, "reset_at_most_every": apart},
@@ -81,6 +85,8 @@ def clipped(evidence: Evidence) -> Finding | None:
     clip = evidence.settings.clip
     if clip is None:
         raise MeasureError("clip= was not given, the norm that gradients were clipped to")
+    if clip == math.inf:
+        return None
     given = evidence.settings.gradient_norms
     norms = np.array(given) if given else gradient_norms(evidence)
     middle = float(np.median(norms))

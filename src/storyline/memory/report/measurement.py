@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import TypeVar
@@ -24,13 +25,15 @@ _T = TypeVar("_T")
 _LONGEST, _FEWEST = 32, 8
 
 
-def measure(probe: MemoryProbe, *, trained_steps: int | None = None, seed: int = 0) -> MemoryReport:
+def measure(probe: MemoryProbe, *, trained_steps: float | None = None, seed: int = 0) -> MemoryReport:
     """Measure all that the probe allows.
 
     Args:
         probe: the model and the sample.
-        trained_steps: the longest sequences that the model was trained on: whether its state drifts when it runs for
-            longer is looked for only with it.
+        trained_steps: the longest sequences that the model was trained on, in the place of what the probe says of
+            them: whether its state drifts when it runs for longer is looked for only with it. Without answers that is
+            told by the size of the state alone, which of a sound LSTM grows too when it reads on where it was always
+            begun anew: so it is then only looked for where `trained_steps` is given here.
         seed: of all that is drawn.
 
     Raises:
@@ -54,7 +57,18 @@ def measure(probe: MemoryProbe, *, trained_steps: int | None = None, seed: int =
     targets = None if need is None else probe.targets
     diagnosis = attempt(
         "diagnosis",
-        lambda: diagnose(probe.model, inputs, targets, need=need, trained_steps=trained_steps, seed=seed),
+        lambda: diagnose(
+            probe.model,
+            inputs,
+            targets,
+            need=need,
+            clip=probe.clip,
+            gradient_norms=probe.gradient_norms,
+            chunk=probe.chunk,
+            reset_every=probe.reset_every,
+            trained_steps=_trained(probe, targets) if trained_steps is None else trained_steps,
+            seed=seed,
+        ),
     )
     return MemoryReport(
         found,
@@ -67,7 +81,13 @@ def measure(probe: MemoryProbe, *, trained_steps: int | None = None, seed: int =
         probe.unit,
         (len(inputs), probe.total),
         MappingProxyType(reasons),
+        probe.settings,
     )
+
+
+def _trained(probe: MemoryProbe, targets: object) -> float | None:
+    """What the probe says of the longest sequences of the training, where a drift can be told by its harm."""
+    return probe.trained_steps if targets is not None or probe.trained_steps == math.inf else None
 
 
 def _longest(lengths: list[int]) -> int | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from storyline.memory.diagnosis.diagnosis import NOT_SOUGHT, Diagnosis
+from storyline.memory.diagnosis.diagnosis import NOT_SOUGHT, Diagnosis, Finding
 from storyline.memory.inside.time_scales import TimeScales
 from storyline.memory.measures.curve import Measure
 from storyline.memory.measures.horizon import Horizon
@@ -38,6 +39,7 @@ class MemoryReport:
         unit: what a step is called, in the singular.
         sequences: (measured, in the data).
         reasons: by part, why it is None.
+        settings: what the remedies of the diagnosis are called among the settings of the model's task.
     """
 
     horizon: Horizon
@@ -50,6 +52,7 @@ class MemoryReport:
     unit: str
     sequences: tuple[int, int]
     reasons: Mapping[str, str]
+    settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def headline(self) -> str:
@@ -73,7 +76,8 @@ class MemoryReport:
         found = [self.headline]
         if self.diagnosis is not None:
             found.append(f"{_capital(self.diagnosis.headline)}.")
-            found.extend(f"{_capital(str(finding))}." for finding in self.diagnosis.findings)
+            for finding in self.diagnosis.findings:
+                found.extend([f"{_capital(str(finding))}.", *self._reached_by(finding)])
             if unsought := [f"{name} ({self._why(name)})" for name in self.diagnosis.unsought]:
                 found.append(f"Not looked for: {'; '.join(unsought)}.")
             if self.diagnosis.need is None and self.diagnosis.findings:
@@ -89,6 +93,15 @@ class MemoryReport:
         missing = dict(self.horizon.reasons) | dict(self.reasons)
         found.extend(f"Not measured: {name} ({why.rstrip('.')})." for name, why in missing.items())
         return tuple(found)
+
+    def _reached_by(self, finding: Finding) -> tuple[str, ...]:
+        """How the remedy is had where the model is trained, of a model whose settings are known."""
+        if not self.settings:
+            return ()
+        values = {self.settings[key]: value for key, value in finding.change.items() if key in self.settings}
+        if given := [f"--set {name}={value}" for name, value in values.items() if value is not None]:
+            return (f"To train it so: storyline train ... {' '.join(given)}.",)
+        return ("No setting of storyline train does that.",)
 
     def _why(self, fault: str) -> str:
         """Why a fault was not looked for."""
