@@ -301,3 +301,12 @@ def test_a_wide_interval_does_not_keep_a_promise_that_its_middle_would() -> None
     with pytest.raises(AssertionError, match="the low end must reach"):
         assert_remembers(leak, inputs, found.steps)
     assert_remembers(leak, inputs, found.low)
+
+
+def test_a_sound_model_is_tried_by_four_calls() -> None:
+    layer = nn.LSTM(3, 8, batch_first=True)
+    shapes: list[tuple[int, ...]] = []
+    layer.register_forward_hook(lambda _, given, __: shapes.append(tuple(given[0].shape[:2])))
+    horizon(layer, noise(16, 20, 3), measures=("use",))
+    # rows, the same in other places and company, one row and step fewer, another second half; then all
+    assert shapes == [(3, 20), (3, 20), (2, 19), (3, 20), (16, 20)]

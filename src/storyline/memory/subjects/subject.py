@@ -126,7 +126,10 @@ class Subject:
         """
         if self.rows_at_once is not None and len(batch) > self.rows_at_once and lengths is None:
             return torch.cat([self.answer(part, None) for part in torch.split(batch, self.rows_at_once)])
-        returned = self.returned(batch, lengths)
+        return self.arranged(self.returned(batch, lengths), batch)
+
+    def arranged(self, returned: Tensor, batch: Tensor) -> Tensor:
+        """What the model returned for a batch, in the order of axes that `answer` gives."""
         assert self.layout is not None
         output = self.layout.arrange(returned)
         steps = batch.shape[1] if output.ndim == 3 else None
