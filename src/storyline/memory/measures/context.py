@@ -10,6 +10,7 @@ from storyline.memory.measures.curve import Array, Measure, interval, weights
 from storyline.memory.measures.loss import Loss, losses_of
 from storyline.memory.measures.questions import Questions
 from storyline.memory.measures.use import ContextUse, context_use, limit_of
+from storyline.memory.subjects.sequences import endings, lengths_of
 from storyline.memory.subjects.subject import Subject
 
 _DEFINITION = (
@@ -50,7 +51,8 @@ def use(
     """
     taken: dict[int | None, Array] = {}
 
-    longest = max(len(row) for row in questions.contexts)
+    contexts = questions.contexts
+    longest = max(lengths_of(contexts))
 
     def loss_at(k: int | None) -> float:
         if k == longest and None in taken:
@@ -58,8 +60,10 @@ def use(
             return float(taken[k].mean())
         if k is None and answers is not None:
             said = answers
+        elif k is None:
+            said = subject.last(contexts)
         else:
-            said = subject.last([row if k is None else row[-k:] for row in questions.contexts])
+            said = subject.last(endings(contexts, k))
         if k is None:
             check_answers(said)
         taken[k] = losses_of(loss, subject, said, questions.targets)

@@ -12,6 +12,7 @@ from torch import Tensor
 from storyline.memory.measures.curve import Array, Measure, fine_lags, search, summarise, weights
 from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.continued import Continued, goes_on
+from storyline.memory.subjects.sequences import Rows, picked
 from storyline.memory.subjects.subject import Subject
 
 _DEFINITION = (
@@ -24,7 +25,7 @@ _FEWEST, _MOST = 16, 512
 
 def counterfactual(
     subject: Subject,
-    rows: tuple[Tensor, ...],
+    rows: Rows,
     answers: Tensor,
     max_lag: int,
     *,
@@ -68,7 +69,7 @@ def counterfactual(
 
     # of rows that are all as long, the past is the beginning of the first donor
     continued = (
-        Continued(subject, [rows[b] for b in receivers], [rows[d[0]] for d in donors])
+        Continued(subject, picked(rows, receivers), picked(rows, [d[0] for d in donors]))
         if goes_on(subject, rows)
         else None
     )
@@ -82,7 +83,7 @@ def counterfactual(
                 moved = subject.last_of_groups(
                     [
                         swapped(rows[b], [rows[i] for i in d], lag)
-                        for b, d in zip(receivers, donors, strict=True)
+                        for b, d in zip(receivers.tolist(), donors, strict=True)
                     ]
                     for lag in new
                 )

@@ -16,9 +16,10 @@ from storyline.memory.measures.counterfactual import check_answers, counterfactu
 from storyline.memory.measures.curve import Measure
 from storyline.memory.measures.jacobian import gradient
 from storyline.memory.measures.questions import ask
-from storyline.memory.measures.recall import recall
+from storyline.memory.measures.recall import planting_place, recall
 from storyline.memory.steps import MeasureError, Steps, check_sizes, is_whole
-from storyline.memory.subjects.sequences import Sequences, read_sequences
+from storyline.memory.subjects.continued import goes_on, pass_through
+from storyline.memory.subjects.sequences import Rows, Sequences, read_sequences
 from storyline.memory.subjects.soundness import FEWEST, examine, time_axis
 from storyline.memory.subjects.subject import Subject
 
@@ -159,7 +160,11 @@ def horizon(
     sequences = read_sequences(inputs, lengths, axis)
     subject = examine(model, sequences, axis, rows_at_once)
     longest, rows, notes = _chosen(sequences, max_lag)
-    answers = subject.last(rows)
+    passed = None
+    if "recall" in measures and subject.causal and goes_on(subject, rows):
+        cut = planting_place(len(rows[0]), longest)
+        passed = pass_through(subject, rows, cut) if cut > 0 else None
+    answers = subject.last(rows) if passed is None else passed.answers
     check_answers(answers)
     settings: dict[str, Any] = {"confidence": confidence, "seed": seed}
     reasons: dict[str, str] = {}
@@ -185,7 +190,9 @@ def horizon(
     )
     attempt(
         "recall",
-        lambda: recall(subject, rows, longest, threshold=recall_threshold, planted=planted, **settings),
+        lambda: recall(
+            subject, rows, longest, threshold=recall_threshold, planted=planted, passed=passed, **settings
+        ),
     )
     attempt(
         "use",
@@ -219,7 +226,7 @@ def _use(
     return use(subject, questions, loss, answers=answers if asked else None, **settings)
 
 
-def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, tuple[Tensor, ...], tuple[str, ...]]:
+def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, Rows, tuple[str, ...]]:
     """(longest lag, the rows that are longer, a note on those left out)."""
     lengths = sorted(sequences.lengths, reverse=True)
     if max_lag is None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from storyline.memory.measures.curve import Array, Measure, crossing, spread_lags, summarise, weights
 from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.continued import PIECE, goes_on, squared_gradients
+from storyline.memory.subjects.sequences import Rows, picked
 from storyline.memory.subjects.soundness import quantised
 from storyline.memory.subjects.subject import Subject
 
@@ -24,7 +25,7 @@ _EXACT, _PROBES = 8, 4
 
 def gradient(
     subject: Subject,
-    rows: tuple[Tensor, ...],
+    rows: Rows,
     max_lag: int,
     *,
     threshold: float,
@@ -59,11 +60,11 @@ def gradient(
     if name := quantised(subject.model):
         raise MeasureError(f"{name} is quantised and has no gradient; give the model as it was before")
     order = np.random.default_rng(seed).permutation(len(rows))[: min(max(16, len(rows) // 4), 64)]
-    chosen = [rows[i] for i in order]
+    rows = picked(rows, order)
     lags = np.arange(max_lag + 1)
     # a caller in inference mode wants the gradient all the same
     with torch.inference_mode(False):
-        norms = _norms(subject, chosen, lags, probes, seed)
+        norms = _norms(subject, rows, lags, probes, seed)
     finite = np.isfinite(norms).all(1)
     if not finite.any():
         raise MeasureError(
@@ -105,9 +106,7 @@ def gradient(
     )
 
 
-def _norms(
-    subject: Subject, rows: list[Tensor], lags: NDArray[np.int64], probes: int | None, seed: int
-) -> Array:
+def _norms(subject: Subject, rows: Rows, lags: NDArray[np.int64], probes: int | None, seed: int) -> Array:
     """(rows, lags): the norm of the gradient of each row's last answer by its input so many steps before."""
     found = np.zeros((len(rows), len(lags)))
     generator = torch.Generator().manual_seed(seed)

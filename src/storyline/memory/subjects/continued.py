@@ -3,26 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from storyline.layers import Recurrent
+from storyline.memory.subjects.sequences import Rows, lengths_of, picked, stacked
 from storyline.memory.subjects.subject import Subject, check_finite
 
 # Steps whose way back is in memory at once.
 PIECE = 2048
 
 
-def goes_on(subject: Subject, rows: Sequence[Tensor]) -> bool:
+def goes_on(subject: Subject, rows: Rows) -> bool:
     """Whether the model is a recurrent layer of torch.nn or of ours that reads forwards, and all rows are as long."""
     model = subject.model
     layer = type(model) in (nn.LSTM, nn.GRU, nn.RNN) or (
         isinstance(model, Recurrent) and type(model).forward is Recurrent.forward
     )
-    alike = len({len(row) for row in rows}) == 1
+    alike = len(set(lengths_of(rows))) == 1
     return layer and alike and not getattr(model, "bidirectional", True) and subject.rows_at_once is None
+
+
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """What a layer that goes on has read: all rows once, and how it stood on the way.
+
+    Attributes:
+        answers: (rows, size) float64 on the CPU, the last answers, those of `Subject.last` down to rounding.
+        cut: after so many steps, 1 or more, the state was kept.
+        state: it, of all rows, as the layer returns it.
+    """
+
+    answers: Tensor
+    cut: int
+    state: Any
+
+    def answers_from(self, subject: Subject, rows: Sequence[int], tails: Tensor) -> Tensor:
+        """(rows, time, size) on the CPU: the answers to other steps (rows, time, ...) behind the kept state of rows."""
+        found = []
+        with torch.no_grad():
+            for chunk in subject.chunks(tails):
+                chosen = [rows[i] for i in chunk]
+                parts = tuple(part[:, chosen].contiguous() for part in _parts(self.state))
+                state = parts if isinstance(self.state, tuple) else parts[0]
+                output, _ = _outputs(subject, tails[chunk], state)
+                check_finite(output)
+                found.append(output.cpu())
+        return torch.cat(found) if len(found) > 1 else found[0]
+
+
+def pass_through(subject: Subject, rows: Rows, cut: int) -> Passed:
+    """Read all rows once, and keep the state after `cut` steps.
+
+    Args:
+        subject: one that `goes_on`.
+        rows: as long, more than `cut` steps.
+        cut: 1 or more.
+    """
+    last, states = [], []
+    with torch.no_grad():
+        for chunk in subject.chunks(rows):
+            batch = stacked(picked(rows, chunk))
+            _, state = _read(subject, batch[:, :cut], None)
+            answers, _ = _read(subject, batch[:, cut:], state)
+            check_finite(answers)
+            last.append(answers.to("cpu", torch.float64))
+            states.append(state)
+    parts = tuple(torch.cat(each, 1) for each in zip(*map(_parts, states), strict=True))
+    return Passed(torch.cat(last), cut, parts if isinstance(states[0], tuple) else parts[0])
 
 
 class Continued:
@@ -37,9 +88,9 @@ class Continued:
         pasts: as many, as long, whose first steps are read before.
     """
 
-    def __init__(self, subject: Subject, rows: Sequence[Tensor], pasts: Sequence[Tensor]) -> None:
+    def __init__(self, subject: Subject, rows: Rows, pasts: Rows) -> None:
         self.subject = subject
-        self.rows, self.pasts = torch.stack(list(rows)), torch.stack(list(pasts))
+        self.rows, self.pasts = stacked(rows), stacked(pasts)
         # after so many steps of the pasts, by chunk of rows: the state
         self._states: dict[int, list[Any]] = {0: [None] * len(self._chunks())}
 
@@ -60,7 +111,7 @@ class Continued:
         return torch.stack([found[lag] for lag in lags])
 
     def _chunks(self) -> list[list[int]]:
-        return list(self.subject.chunks(list(self.rows)))
+        return list(self.subject.chunks(self.rows))
 
     def _after(self, cut: int) -> list[Any]:
         """The states after the first `cut` steps of the pasts, a chunk of rows each."""
@@ -76,9 +127,7 @@ class Continued:
         return _read(self.subject, batch, state)
 
 
-def squared_gradients(
-    subject: Subject, rows: Sequence[Tensor], directions: Callable[[Tensor], Tensor]
-) -> Tensor:
+def squared_gradients(subject: Subject, rows: Rows, directions: Callable[[Tensor], Tensor]) -> Tensor:
     """(rows, time) float64: of the last answers by the inputs, summed over directions and channels, and squared.
 
     Piece by piece from the end on, each from the state before it: the way back of one piece alone is in memory, and
@@ -89,7 +138,7 @@ def squared_gradients(
         rows: (time, channels) each, as long.
         directions: last answers (rows, size) -> (directions, rows, size).
     """
-    whole = subject.fitting(torch.stack(list(rows)))
+    whole = subject.fitting(stacked(rows))
     cuts = list(range(0, whole.shape[1], PIECE))
     states: list[Any] = [None]
     last = torch.empty(0)
@@ -126,7 +175,13 @@ def _parts(state: Any) -> tuple[Tensor, ...]:
 
 def _read(subject: Subject, batch: Tensor, state: Any) -> tuple[Tensor, Any]:
     """(the last answers (rows, size), the state behind them)."""
+    output, state = _outputs(subject, batch, state)
+    return output[:, -1], state
+
+
+def _outputs(subject: Subject, batch: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """(all answers (rows, time, size), the state behind them)."""
     first = subject.time_dim == 1
     given = subject.fitting(batch)
     output, state = subject.model(given if first else given.transpose(0, 1).contiguous(), state)
-    return (output[:, -1] if first else output[-1]), state
+    return (output if first else output.transpose(0, 1)), state

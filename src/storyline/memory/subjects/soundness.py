@@ -71,7 +71,8 @@ def examine(
         always_lengths=wants_lengths(model),
         given=sequences.dtype,
     )
-    tried = sorted(sequences.rows, key=len)[-_TRIED:]
+    rows = sequences.rows
+    tried = list(rows[-_TRIED:] if isinstance(rows, Tensor) else sorted(rows, key=len)[-_TRIED:])
     steps = len(tried[0])
     if steps < 2:
         raise MeasureError(
