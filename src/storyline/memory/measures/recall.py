@@ -12,7 +12,7 @@ from torch import Tensor
 from storyline.memory.measures.curve import Array, Measure, fine_lags, search, summarise, weights
 from storyline.memory.measures.readout import Reading, Readout
 from storyline.memory.steps import MeasureError
-from storyline.memory.subjects.continued import Passed
+from storyline.memory.subjects.continued import Passed, answers_behind
 from storyline.memory.subjects.inner_state import WithState, state_subject
 from storyline.memory.subjects.sequences import Rows, lengths_of, picked, stacked
 from storyline.memory.subjects.subject import Subject
@@ -30,6 +30,8 @@ _BEFORE = 4
 _KEPT = 1 << 24
 # The share of an element's variance that the facts explain, from which on it is worth a look.
 _TOLD = 0.4
+# Lags that are looked at together, so that what is made of them stays near the processor.
+_PEAKS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ def recall(
         seed: of facts and halves.
         planted: sequences with a planted fact; None: as many as there are, but 128 to 512 and at most 4 a
             sequence; where every lag needs its own, 64.
-        passed: of a layer that goes on, what it has read, with the state after `planting_place` steps.
+        passed: of a layer that goes on, what it has read, with its state after `planting_place` steps.
 
     Raises:
         MeasureError: all steps of the data are alike, so that there is nothing to plant; or one answer a sequence is
@@ -190,9 +192,10 @@ def _after(subject: Subject, rows: Rows, plan: _Plan, lags: NDArray[np.int64]) -
 
 def _behind(subject: Subject, rows: Rows, plan: _Plan, lags: NDArray[np.int64], passed: Passed) -> Tensor:
     """`_after`, of a layer that goes on from the state before the fact, so that what lies before is read once."""
-    tails = stacked(picked(rows, plan.source))[:, passed.cut :]
+    tails = stacked(picked(rows, plan.source))[:, -1 - int(lags[-1]) :]
     tails[:, 0] = plan.patterns[plan.fact].to(tails.device)
-    answers = passed.answers_from(subject, plan.source.tolist(), tails)
+    state = passed.of(plan.source.tolist())[len(rows[0]) - tails.shape[1]]
+    answers = answers_behind(subject, tails, state)
     return answers if len(lags) == answers.shape[1] else answers[:, lags]
 
 
@@ -201,13 +204,17 @@ def _peaks(answers: Tensor, plan: _Plan, lags: NDArray[np.int64]) -> list[int]:
 
     A delay shows a fact at a single lag, which spread lags would miss.
     """
-    mean = answers.mean(0)
-    variance = (answers - mean).square_().mean(0)
-    explained = torch.zeros_like(variance)
-    for fact in range(len(plan.patterns)):
-        chosen = plan.fact == fact
-        explained += (answers[chosen].mean(0) - mean).square() * float(chosen.mean())
-    share = torch.where(variance > 0, explained / variance, 0.0).amax(1)
+    facts = torch.arange(len(plan.patterns))[:, None] == torch.from_numpy(plan.fact)
+    shares = facts.double().mean(1, keepdim=True)
+    means_of = (facts / facts.sum(1, keepdim=True).clamp_min(1)).to(answers.dtype)
+    found = []
+    for some in torch.split(answers, _PEAKS_AT_ONCE, 1):
+        centred = (some - some.mean(0)).flatten(1)
+        explained = ((means_of @ centred).square() * shares).sum(0)
+        variance = centred.square_().mean(0)
+        share = torch.where(variance > 0, explained / variance, 0.0)
+        found.append(share.reshape(some.shape[1], -1).amax(1))
+    share = torch.cat(found)
     told = torch.nonzero(share >= _TOLD).flatten()
     return [int(lags[int(told[-1])])] if len(told) else []
 
