@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,16 @@ def test_noise_that_no_module_tells_of_is_found_by_calling_twice() -> None:
         noise(16, 20, 3),
         r"two identical calls differ.*model.eval\(\)",
     )
+
+
+@pytest.mark.parametrize("answer", [lambda y: y, lambda y: y[:, -1]])
+def test_noise_in_one_row_of_a_batch_is_found(answer: Callable[[Tensor], Tensor]) -> None:
+    def model(x: Tensor) -> Tensor:
+        y = x.cumsum(1)
+        y[1] += torch.randn(3)
+        return answer(y)
+
+    refused(model, noise(16, 20, 3), "two identical calls differ")
 
 
 def test_a_state_kept_between_calls_is_found() -> None:

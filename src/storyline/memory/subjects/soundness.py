@@ -95,8 +95,9 @@ def _examined(subject: Subject, batch: Tensor, other: Tensor) -> Subject:
     # neither another row between them nor their places may change the first and the last
     mixed = torch.stack([batch[2], other, batch[0]])
     moved = subject.returned(mixed) if len(few) == len(batch) else None
-    # an answer that is the same elsewhere is the same here: only one that is not is asked for again
-    if moved is None or not _follows(full, moved):
+    # what is the same elsewhere is the same here: the same call is made again only where that tells something
+    elsewhere = moved is not None and _follows(full, moved)
+    if not elsewhere:
         _check_repeat(subject, full.double(), subject.returned(few).double())
     layout = _layout(subject, full, few)
     subject = replace(subject, layout=layout, dtype=full.dtype)
@@ -108,7 +109,11 @@ def _examined(subject: Subject, batch: Tensor, other: Tensor) -> Subject:
         answers, others = subject.arranged(full, batch), subject.arranged(moved, mixed)
     answers = answers.double()
     _check_rows(subject, answers, others.double())
-    return replace(subject, causal=answers_causally(subject, batch, answers))
+    causal = answers_causally(subject, batch, answers)
+    if elsewhere and not causal:
+        # no other call has shown all rows once more
+        _check_repeat(subject, full.double(), subject.returned(few).double())
+    return replace(subject, causal=causal)
 
 
 def _layout(subject: Subject, full: Tensor, few: Tensor) -> Layout:
