@@ -17,6 +17,7 @@ LAYERS = [
     LSTM(2, 4, batch_first=True, learn_initial_state=True),
     SLSTM(2, 4),
 ]
+MEASURES = ("counterfactual", "gradient", "recall")
 
 
 class Behind(nn.Module):
@@ -31,7 +32,7 @@ class Behind(nn.Module):
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
-def test_swaps_and_gradients_are_those_of_whole_sequences(
+def test_swaps_gradients_and_facts_are_those_of_whole_sequences(
     layer: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(continued, "PIECE", 13)
@@ -44,10 +45,10 @@ def test_swaps_and_gradients_are_those_of_whole_sequences(
     measured: list[tuple[Horizon, int]] = []
     for model in (layer, Behind(layer)):
         read.clear()
-        measured.append((horizon(model, x, measures=("counterfactual", "gradient")), sum(read)))
+        measured.append((horizon(model, x, measures=MEASURES), sum(read)))
     watch.remove()
     (own, steps), (whole, all_steps) = measured
-    for name in ("counterfactual", "gradient"):
+    for name in MEASURES:
         one, other = getattr(own, name), getattr(whole, name)
         np.testing.assert_array_equal(one.lags, other.lags)
         np.testing.assert_allclose(one.curve, other.curve, rtol=1e-9, atol=1e-12)

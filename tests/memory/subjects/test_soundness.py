@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,16 @@ def test_noise_that_no_module_tells_of_is_found_by_calling_twice() -> None:
         noise(16, 20, 3),
         r"two identical calls differ.*model.eval\(\)",
     )
+
+
+@pytest.mark.parametrize("answer", [lambda y: y, lambda y: y[:, -1]])
+def test_noise_in_one_row_of_a_batch_is_found(answer: Callable[[Tensor], Tensor]) -> None:
+    def model(x: Tensor) -> Tensor:
+        y = x.cumsum(1)
+        y[1] += torch.randn(3)
+        return answer(y)
+
+    refused(model, noise(16, 20, 3), "two identical calls differ")
 
 
 def test_a_state_kept_between_calls_is_found() -> None:
@@ -301,3 +313,12 @@ def test_a_wide_interval_does_not_keep_a_promise_that_its_middle_would() -> None
     with pytest.raises(AssertionError, match="the low end must reach"):
         assert_remembers(leak, inputs, found.steps)
     assert_remembers(leak, inputs, found.low)
+
+
+def test_a_sound_model_is_tried_by_four_calls() -> None:
+    layer = nn.LSTM(3, 8, batch_first=True)
+    shapes: list[tuple[int, ...]] = []
+    layer.register_forward_hook(lambda _, given, __: shapes.append(tuple(given[0].shape[:2])))
+    horizon(layer, noise(16, 20, 3), measures=("use",))
+    # rows, the same in other places and company, one row and step fewer, another second half; then all
+    assert shapes == [(3, 20), (3, 20), (2, 19), (3, 20), (16, 20)]

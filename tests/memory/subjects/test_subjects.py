@@ -136,6 +136,17 @@ def test_numbers_a_step_may_be_one_without_an_axis() -> None:
     assert reaches(horizon(Leak(), noise(96, 80), measures=QUICK))[0] == REACH
 
 
+def test_a_list_of_rows_is_the_tensor_of_them() -> None:
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.GRU(2, 4, batch_first=True), First()), noise(16, 24, 2)
+    targets = noise(16, 4)
+    for measured in (model, model[0]):
+        one, other = (horizon(measured, each, targets).measures for each in (inputs, list(inputs)))
+        assert list(one) == list(other) == ["counterfactual", "gradient", "recall", "use"]
+        for name, measure in one.items():
+            np.testing.assert_array_equal(measure.curve, other[name].curve)
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN, LSTM, GRU])
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_batch_first_is_obeyed(kind, batch_first: bool) -> None:

@@ -9,7 +9,8 @@ from storyline.memory.measures.counterfactual import check_answers
 from storyline.memory.measures.curve import Array, Measure, interval, weights
 from storyline.memory.measures.loss import Loss, losses_of
 from storyline.memory.measures.questions import Questions
-from storyline.memory.measures.use import ContextUse, context_use, limit_of
+from storyline.memory.measures.use import ContextUse, context_use
+from storyline.memory.subjects.sequences import endings, lengths_of
 from storyline.memory.subjects.subject import Subject
 
 _DEFINITION = (
@@ -50,7 +51,8 @@ def use(
     """
     taken: dict[int | None, Array] = {}
 
-    longest = max(len(row) for row in questions.contexts)
+    contexts = questions.contexts
+    longest = max(lengths_of(contexts))
 
     def loss_at(k: int | None) -> float:
         if k == longest and None in taken:
@@ -58,8 +60,10 @@ def use(
             return float(taken[k].mean())
         if k is None and answers is not None:
             said = answers
+        elif k is None:
+            said = subject.last(contexts)
         else:
-            said = subject.last([row if k is None else row[-k:] for row in questions.contexts])
+            said = subject.last(endings(contexts, k))
         if k is None:
             check_answers(said)
         taken[k] = losses_of(loss, subject, said, questions.targets)
@@ -71,9 +75,7 @@ def use(
     drawn = weights(len(sequences), seed)[:, place]
     drawn /= drawn.sum(1, keepdims=True)
     curves, fulls = drawn @ per_question, drawn @ full
-    steps = np.array(
-        [_steps(found.lags, curve, one, threshold) for curve, one in zip(curves, fulls, strict=True)]
-    )
+    steps = _steps(found.lags, curves, fulls, threshold)
     low, high = interval(steps, confidence)
     return _measure(found, curves, low, high, threshold, confidence, len(sequences))
 
@@ -101,18 +103,22 @@ def _measure(
     )
 
 
-def _steps(lags: np.ndarray, curve: Array, full: float, threshold: float) -> float:
-    """Where one resampled curve comes within its limit for good; one more than the longest where it does not.
+def _steps(lags: np.ndarray, curves: Array, fulls: Array, threshold: float) -> Array:
+    """(resamples,) where each resampled curve (resamples, lags) comes within its limit of `fulls` for good.
 
-    Between two measured contexts what the loss lies above the full one is taken to fall exponentially.
+    One more than the longest where it does not. Between two measured contexts what the loss lies above the full one is
+    taken to fall exponentially.
     """
-    allowed = limit_of(full, threshold, float(curve[0]) - full) - full
-    short = np.flatnonzero(curve - full > allowed)
-    if not len(short):
-        return float(lags[0])
-    last = int(short[-1])
-    if last + 1 == len(lags):
-        return float(lags[-1] + 1)
-    above, below = float(curve[last]) - full, max(float(curve[last + 1]) - full, 1e-12 * allowed)
-    part = np.log(above / allowed) / np.log(above / below) if allowed > 0 else 1.0
-    return float(np.ceil(lags[last] + part * (lags[last + 1] - lags[last])))
+    above = curves - fulls[:, None]
+    allowed = threshold * np.maximum(np.abs(fulls), above[:, 0])
+    short = above > allowed[:, None]
+    # the last context that falls short, and the next
+    last = len(lags) - 1 - np.argmax(short[:, ::-1], axis=1)
+    next_ = np.minimum(last + 1, len(lags) - 1)
+    each = np.arange(len(curves))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        here, there = above[each, last], np.maximum(above[each, next_], 1e-12 * allowed)
+        part = np.where(allowed > 0, np.log(here / allowed) / np.log(here / there), 1.0)
+        between = np.ceil(lags[last] + part * (lags[next_] - lags[last]))
+    found = np.where(last == len(lags) - 1, lags[-1] + 1.0, between)
+    return np.where(short.any(1), found, float(lags[0]))

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from storyline.memory.measures.curve import Array, Measure, fine_lags, search, summarise, weights
 from storyline.memory.steps import MeasureError
-from storyline.memory.subjects.continued import Continued, goes_on
+from storyline.memory.subjects.continued import Continued, Passed, goes_on
+from storyline.memory.subjects.sequences import Rows, picked
 from storyline.memory.subjects.subject import Subject
 
 _DEFINITION = (
@@ -24,7 +25,7 @@ _FEWEST, _MOST = 16, 512
 
 def counterfactual(
     subject: Subject,
-    rows: tuple[Tensor, ...],
+    rows: Rows,
     answers: Tensor,
     max_lag: int,
     *,
@@ -32,6 +33,7 @@ def counterfactual(
     confidence: float,
     seed: int,
     pairings: int | None = None,
+    passed: Passed | None = None,
 ) -> Measure:
     """Swap what lies k or more steps back, and watch the last answer.
 
@@ -52,6 +54,7 @@ def counterfactual(
         confidence: of the interval.
         seed: of the donors.
         pairings: donors a sequence; None: an eighth of the sequences get one, but 16 to 512 of them (of fewer, all).
+        passed: of a layer that goes on, what it has read of the sequences, with its states on the way.
     """
     generator = np.random.default_rng(seed)
     squares = _squares(answers)
@@ -67,11 +70,11 @@ def counterfactual(
     whole = float(squares.mean())
 
     # of rows that are all as long, the past is the beginning of the first donor
-    continued = (
-        Continued(subject, [rows[b] for b in receivers], [rows[d[0]] for d in donors])
-        if goes_on(subject, rows)
-        else None
-    )
+    continued = None
+    if goes_on(subject, rows):
+        first = [d[0] for d in donors]
+        states = {} if passed is None else passed.of(first)
+        continued = Continued(subject, picked(rows, receivers), picked(rows, first), states)
 
     def shares(lags: list[int]) -> list[float]:
         new = [lag for lag in lags if lag not in changes]
@@ -82,7 +85,7 @@ def counterfactual(
                 moved = subject.last_of_groups(
                     [
                         swapped(rows[b], [rows[i] for i in d], lag)
-                        for b, d in zip(receivers, donors, strict=True)
+                        for b, d in zip(receivers.tolist(), donors, strict=True)
                     ]
                     for lag in new
                 )

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from storyline.memory.measures.context import use
 from storyline.memory.measures.counterfactual import check_answers, counterfactual
-from storyline.memory.measures.curve import Measure
+from storyline.memory.measures.curve import Measure, fine_lags, spread_lags
 from storyline.memory.measures.jacobian import gradient
 from storyline.memory.measures.questions import ask
-from storyline.memory.measures.recall import recall
+from storyline.memory.measures.recall import planting_place, recall
 from storyline.memory.steps import MeasureError, Steps, check_sizes, is_whole
-from storyline.memory.subjects.sequences import Sequences, read_sequences
+from storyline.memory.subjects.continued import Passed, goes_on, pass_through, pieces
+from storyline.memory.subjects.sequences import Rows, Sequences, read_sequences
 from storyline.memory.subjects.soundness import FEWEST, examine, time_axis
 from storyline.memory.subjects.subject import Subject
 
@@ -159,9 +160,11 @@ def horizon(
     sequences = read_sequences(inputs, lengths, axis)
     subject = examine(model, sequences, axis, rows_at_once)
     longest, rows, notes = _chosen(sequences, max_lag)
-    answers = subject.last(rows)
+    passed = _passed(subject, rows, longest, measures) if goes_on(subject, rows) else None
+    answers = subject.last(rows) if passed is None else passed.answers
     check_answers(answers)
     settings: dict[str, Any] = {"confidence": confidence, "seed": seed}
+    shared = {**settings, "passed": passed}
     reasons: dict[str, str] = {}
     taken: dict[str, Measure] = {}
 
@@ -177,7 +180,7 @@ def horizon(
     attempt(
         "counterfactual",
         lambda: counterfactual(
-            subject, rows, answers, longest, threshold=threshold, pairings=pairings, **settings
+            subject, rows, answers, longest, threshold=threshold, pairings=pairings, **shared
         ),
     )
     attempt(
@@ -185,7 +188,7 @@ def horizon(
     )
     attempt(
         "recall",
-        lambda: recall(subject, rows, longest, threshold=recall_threshold, planted=planted, **settings),
+        lambda: recall(subject, rows, longest, threshold=recall_threshold, planted=planted, **shared),
     )
     attempt(
         "use",
@@ -200,6 +203,19 @@ def horizon(
         longest,
         notes,
     )
+
+
+def _passed(subject: Subject, rows: Rows, longest: int, measures: Collection[str]) -> Passed:
+    """The evaluation of all rows by a layer that goes on, with the states that the measures go on from."""
+    steps = len(rows[0])
+    cuts: set[int] = set()
+    if "counterfactual" in measures:
+        cuts |= {steps - lag for lag in spread_lags(fine_lags(longest))}
+    if "gradient" in measures:
+        cuts |= set(pieces(steps))
+    if "recall" in measures:
+        cuts.add(planting_place(steps, longest))
+    return pass_through(subject, rows, cuts - {steps})
 
 
 def _use(
@@ -219,7 +235,7 @@ def _use(
     return use(subject, questions, loss, answers=answers if asked else None, **settings)
 
 
-def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, tuple[Tensor, ...], tuple[str, ...]]:
+def _chosen(sequences: Sequences, max_lag: int | None) -> tuple[int, Rows, tuple[str, ...]]:
     """(longest lag, the rows that are longer, a note on those left out)."""
     lengths = sorted(sequences.lengths, reverse=True)
     if max_lag is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,7 +12,16 @@ from torch import Tensor
 
 from storyline.memory.measures.curve import Array, Measure, crossing, spread_lags, summarise, weights
 from storyline.memory.steps import MeasureError
-from storyline.memory.subjects.continued import PIECE, goes_on, squared_gradients
+from storyline.memory.subjects.continued import (
+    PIECE,
+    Passed,
+    State,
+    goes_on,
+    pass_through,
+    pieces,
+    squared_gradients,
+)
+from storyline.memory.subjects.sequences import Rows, endings, picked
 from storyline.memory.subjects.soundness import quantised
 from storyline.memory.subjects.subject import Subject
 
@@ -24,13 +34,14 @@ _EXACT, _PROBES = 8, 4
 
 def gradient(
     subject: Subject,
-    rows: tuple[Tensor, ...],
+    rows: Rows,
     max_lag: int,
     *,
     threshold: float,
     confidence: float,
     seed: int,
     probes: int | None = None,
+    passed: Passed | None = None,
 ) -> Measure:
     """How far back the gradient of the last answer reaches.
 
@@ -48,6 +59,7 @@ def gradient(
         confidence: of the interval.
         seed: of the sequences and of the directions.
         probes: backward passes; None: one for each element of an answer of at most 8, else 4 random directions.
+        passed: of a layer that goes on, what it has read of the sequences, with its states where `pieces` begin.
 
     Raises:
         MeasureError: there is no gradient, it is 0 at every lag, or it is finite for no sequence.
@@ -59,11 +71,11 @@ def gradient(
     if name := quantised(subject.model):
         raise MeasureError(f"{name} is quantised and has no gradient; give the model as it was before")
     order = np.random.default_rng(seed).permutation(len(rows))[: min(max(16, len(rows) // 4), 64)]
-    chosen = [rows[i] for i in order]
+    rows, states = picked(rows, order), None if passed is None else passed.of(order.tolist())
     lags = np.arange(max_lag + 1)
     # a caller in inference mode wants the gradient all the same
     with torch.inference_mode(False):
-        norms = _norms(subject, chosen, lags, probes, seed)
+        norms = _norms(subject, rows, lags, probes, seed, states)
     finite = np.isfinite(norms).all(1)
     if not finite.any():
         raise MeasureError(
@@ -106,7 +118,12 @@ def gradient(
 
 
 def _norms(
-    subject: Subject, rows: list[Tensor], lags: NDArray[np.int64], probes: int | None, seed: int
+    subject: Subject,
+    rows: Rows,
+    lags: NDArray[np.int64],
+    probes: int | None,
+    seed: int,
+    states: Mapping[int, State] | None,
 ) -> Array:
     """(rows, lags): the norm of the gradient of each row's last answer by its input so many steps before."""
     found = np.zeros((len(rows), len(lags)))
@@ -117,11 +134,18 @@ def _norms(
         return directions_of(last, count, generator)
 
     if len(rows[0]) > PIECE and goes_on(subject, rows) and rows[0].is_floating_point():
-        pieces = [
-            squared_gradients(subject, [rows[i] for i in chunk], directions)
-            for chunk in subject.chunks([row[:PIECE] for row in rows], with_gradient=True)
+        if states is None:
+            states = pass_through(subject, rows, pieces(len(rows[0]))).states
+        squared = [
+            squared_gradients(
+                subject,
+                picked(rows, chunk),
+                directions,
+                {cut: tuple([part[:, chunk] for part in state]) for cut, state in states.items()},
+            )
+            for chunk in subject.chunks(endings(rows, PIECE), with_gradient=True)
         ]
-        norms: Array = torch.cat(pieces).sqrt().cpu().numpy()[:, len(rows[0]) - 1 - lags]
+        norms: Array = torch.cat(squared).sqrt().cpu().numpy()[:, len(rows[0]) - 1 - lags]
         return norms
     with torch.enable_grad():
         for chunk, leaf, last, lengths in subject.with_leaves(rows):

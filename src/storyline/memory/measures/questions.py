@@ -21,12 +21,12 @@ _SCORED, _SCORED_A_ROW = 256, 8
 class Questions:
     """What is to be answered: the context of each answer, its target, and the sequence that it is of.
 
-    contexts  one tensor (time, ...) a question: the sequence up to the step that is asked for
+    contexts  one tensor (time, ...) a question: the sequence up to the step that is asked for; or all in one
     targets   (questions, ...)
     source    (questions,) which sequence
     """
 
-    contexts: tuple[Tensor, ...]
+    contexts: tuple[Tensor, ...] | Tensor
     targets: Tensor
     source: np.ndarray
 

@@ -56,47 +56,66 @@ class Readout:
         generator = np.random.default_rng(seed)
         names, place = np.unique(groups, return_inverse=True)
         half = (generator.permutation(len(names)) % 2 == 0)[place]
-        # the classes as they are, and shuffled: (variants, samples)
-        self._variants = np.stack([classes, *(generator.permutation(classes) for _ in range(_SHUFFLES))])
-        indicators = (self._variants[..., None] == np.arange(count)).astype(np.float64)
-        self._halves = [(fitted, _centred(indicators[:, fitted])) for fitted in (half, ~half)]
+        # the classes as they are, and shuffled: (samples, variants)
+        variants = [classes, *(generator.permutation(classes) for _ in range(_SHUFFLES))]
+        self._variants = np.stack(variants, axis=1)
+        self._halves = [
+            _Half(fitted, _centred(self._variants[fitted], count), self._variants[~fitted])
+            for fitted in (half, ~half)
+        ]
 
     def read(self, states: Tensor) -> Reading:
         """What is told from states (samples, size)."""
         values = states.numpy().astype(np.float64)
         right = np.zeros(self._variants.shape, dtype=bool)
-        for fitted, targets in self._halves:
-            scores = _predict(values[fitted], targets, values[~fitted])
-            right[:, ~fitted] = scores.argmax(-1) == self._variants[:, ~fitted]
-        return Reading(right[0], float(np.quantile(right[1:].mean(1), 0.95)))
+        for half in self._halves:
+            told = _told(values[half.fitted], half.targets, values[~half.fitted])
+            right[~half.fitted] = told == half.scored
+        return Reading(right[:, 0].copy(), float(np.quantile(right[:, 1:].mean(0), 0.95)))
 
 
 @dataclass(frozen=True, eq=False)
 class _Targets:
-    """What all variants are fitted to by one product: `centre` (variants, 1, classes) and, less that, `aside`.
+    """What all variants are fitted to by one product: `centre` (classes, variants) and, less that, `aside`.
 
-    aside  (samples, variants * classes)
+    aside  (samples, classes * variants)
     """
 
     centre: Array
     aside: Array
 
 
-def _centred(indicators: Array) -> _Targets:
-    """Of indicators (variants, samples, classes)."""
-    centre = indicators.mean(1, keepdims=True)
-    return _Targets(centre, (indicators - centre).transpose(1, 0, 2).reshape(indicators.shape[1], -1))
+@dataclass(frozen=True, eq=False)
+class _Half:
+    """`fitted` (samples,) is fitted to `targets`, the others are scored by their classes, (others, variants)."""
+
+    fitted: NDArray[np.bool_]
+    targets: _Targets
+    scored: NDArray[np.int64]
 
 
-def _predict(x: Array, targets: _Targets, new: Array) -> Array:
-    """(variants, new, classes) from x (n, size), its targets and new x; the ridge is variant 0's best."""
-    mean, scale = x.mean(0), x.std(0)
-    alive = scale > 1e-12 * max(float(np.abs(x).max(initial=0.0)), 1e-300)
-    x, new = (x - mean)[:, alive] / scale[alive], (new - mean)[:, alive] / scale[alive]
+def _centred(variants: NDArray[np.int64], count: int) -> _Targets:
+    """Of classes (samples, variants)."""
+    indicators = (np.arange(count)[:, None] == variants[:, None]).astype(np.float64)
+    centre = indicators.mean(0)
+    return _Targets(centre, (indicators - centre).reshape(len(variants), -1))
+
+
+def _told(x: Array, targets: _Targets, new: Array) -> NDArray[np.int64]:
+    """The classes (new, variants) told from x (n, size), its targets and new x; the ridge is variant 0's best."""
+    mean = x.mean(0)
+    largest = float(np.abs(x).max(initial=0.0))
+    x, new = x - mean, new - mean
+    scale = np.sqrt(np.einsum("ij,ij->j", x, x) / len(x))
+    alive = scale > 1e-12 * max(largest, 1e-300)
+    if not alive.all():
+        x, new, scale = x[:, alive], new[:, alive], scale[alive]
+    x /= scale
+    new /= scale
     centre, aside = targets.centre, targets.aside
-    variants, _, classes = centre.shape
+    classes, variants = centre.shape
     if not alive.any():
-        return np.broadcast_to(centre, (variants, len(new), classes))
+        return np.broadcast_to(centre.argmax(0), (len(new), variants))
     # eigenvectors of the smaller of the two products serve both shapes
     wide = x.shape[1] > x.shape[0]
     eigenvalues, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
@@ -105,19 +124,27 @@ def _predict(x: Array, targets: _Targets, new: Array) -> Array:
     left = vectors if wide else x @ vectors / np.sqrt(eigenvalues)
     fresh = new @ (x.T @ vectors / np.sqrt(eigenvalues) if wide else vectors)
     projected = left.T @ aside
+    r = _best_ridge(eigenvalues, left, aside[:, ::variants], projected[:, ::variants])
+    shrunk = np.sqrt(eigenvalues) / (eigenvalues + r)
+    scores = ((fresh * shrunk) @ projected).reshape(len(new), classes, variants) + centre
+    told, highest = np.zeros((len(new), variants), dtype=np.int64), scores[:, 0]
+    for place in range(1, classes):
+        told[scores[:, place] > highest] = place
+        highest = np.maximum(highest, scores[:, place])
+    return told
+
+
+def _best_ridge(eigenvalues: Array, left: Array, aside: Array, projected: Array) -> float:
+    """The ridge with the smallest error of generalised cross-validation, of targets `aside` (n, classes)."""
+    count = len(left)
     best, chosen = np.inf, 0.0
     for ridge in _RIDGES:
-        r = ridge * len(x)
+        r = ridge * count
         shrink = eigenvalues / (eigenvalues + r)
-        rest = aside[:, :classes] - left @ (shrink[:, None] * projected[:, :classes])
-        error = (
-            float(np.square(rest).sum()) / (1.0 - shrink.sum() / len(x)) ** 2
-            if shrink.sum() < len(x)
-            else np.inf
-        )
+        if shrink.sum() >= count:
+            continue
+        rest = aside - left @ (shrink[:, None] * projected)
+        error = float(np.square(rest).sum()) / (1.0 - shrink.sum() / count) ** 2
         if error < best:
             best, chosen = error, r
-    shrunk = np.sqrt(eigenvalues) / (eigenvalues + chosen)
-    told = ((fresh * shrunk) @ projected).reshape(len(new), variants, classes)
-    result: Array = told.transpose(1, 0, 2) + centre
-    return result
+    return chosen

@@ -12,7 +12,9 @@ from torch import Tensor
 from storyline.memory.measures.curve import Array, Measure, fine_lags, search, summarise, weights
 from storyline.memory.measures.readout import Reading, Readout
 from storyline.memory.steps import MeasureError
+from storyline.memory.subjects.continued import Passed, answers_behind
 from storyline.memory.subjects.inner_state import WithState, state_subject
+from storyline.memory.subjects.sequences import Rows, lengths_of, picked, stacked
 from storyline.memory.subjects.subject import Subject
 
 _DEFINITION = (
@@ -28,6 +30,8 @@ _BEFORE = 4
 _KEPT = 1 << 24
 # The share of an element's variance that the facts explain, from which on it is worth a look.
 _TOLD = 0.4
+# Lags that are looked at together, so that what is made of them stays near the processor.
+_PEAKS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +45,14 @@ class _Plan:
 
 def recall(
     subject: Subject,
-    rows: tuple[Tensor, ...],
+    rows: Rows,
     max_lag: int,
     *,
     threshold: float,
     confidence: float,
     seed: int,
     planted: int | None = None,
+    passed: Passed | None = None,
 ) -> Measure:
     """Plant one of a few facts, and read it back with a linear readout k steps later.
 
@@ -75,6 +80,7 @@ def recall(
         seed: of facts and halves.
         planted: sequences with a planted fact; None: as many as there are, but 128 to 512 and at most 4 a
             sequence; where every lag needs its own, 64.
+        passed: of a layer that goes on, what it has read, with its state after `planting_place` steps.
 
     Raises:
         MeasureError: all steps of the data are alike, so that there is nothing to plant; or one answer a sequence is
@@ -87,7 +93,7 @@ def recall(
     generator = np.random.default_rng(seed)
     at_once = subject.causal
     if at_once:
-        max_lag -= (max_lag + 1) // _BEFORE
+        max_lag = _reach(max_lag)
         count = planted or min(max(len(rows), _PLANTED), _MOST, _PLANTED_A_ROW * len(rows))
     else:
         count = planted or _PLANTED_A_LAG
@@ -98,9 +104,14 @@ def recall(
     answers: Tensor | None = None
     also: list[int] = []
     if at_once:
-        if count * (max_lag + 1) * subject.last(rows[:1]).shape[1] <= _KEPT:
+        size = (subject.last(rows[:1]) if passed is None else passed.answers).shape[1]
+        if count * (max_lag + 1) * size <= _KEPT:
             lags = np.arange(max_lag + 1)
-        answers = _after(subject, rows, plan, lags)
+        answers = (
+            _after(subject, rows, plan, lags)
+            if passed is None
+            else _behind(subject, rows, plan, lags, passed)
+        )
         also = _peaks(answers, plan, lags)
     readout, readings = Readout(plan.fact, plan.source, len(patterns), seed), dict[int, Reading]()
 
@@ -143,9 +154,18 @@ def recall(
     )
 
 
-def _patterns(rows: tuple[Tensor, ...]) -> Tensor:
+def planting_place(steps: int, max_lag: int) -> int:
+    """After so many of its steps a sequence is given its fact, where the model answers at every step."""
+    return steps - 1 - _reach(max_lag)
+
+
+def _reach(max_lag: int) -> int:
+    return max_lag - (max_lag + 1) // _BEFORE
+
+
+def _patterns(rows: Rows) -> Tensor:
     """What may be planted, (facts, ...): steps of the data, clearly different."""
-    steps = torch.cat(list(rows))
+    steps = rows.flatten(0, 1) if isinstance(rows, Tensor) else torch.cat(list(rows))
     if not steps.is_floating_point():
         tokens, counts = torch.unique(steps, return_counts=True)
         if len(tokens) < 2:
@@ -163,11 +183,20 @@ def _patterns(rows: tuple[Tensor, ...]) -> Tensor:
     return torch.stack([steps[order[int(share * (len(order) - 1))]] for share in (0.16, 0.84)])
 
 
-def _after(subject: Subject, rows: tuple[Tensor, ...], plan: _Plan, lags: NDArray[np.int64]) -> Tensor:
+def _after(subject: Subject, rows: Rows, plan: _Plan, lags: NDArray[np.int64]) -> Tensor:
     """(samples, lags, size): the answers so many steps after the fact, which stands lags[-1] + 1 before the end."""
-    reach = int(lags[-1])
-    places = [len(rows[i]) - 1 - reach for i in plan.source]
-    return subject.at(_planted(rows, plan, places), [(place + lags).tolist() for place in places])
+    lengths = np.array(lengths_of(rows))[plan.source]
+    places = lengths - 1 - int(lags[-1])
+    return subject.at(_planted(rows, plan, places), torch.from_numpy(places[:, None] + lags))
+
+
+def _behind(subject: Subject, rows: Rows, plan: _Plan, lags: NDArray[np.int64], passed: Passed) -> Tensor:
+    """`_after`, of a layer that goes on from the state before the fact, so that what lies before is read once."""
+    tails = stacked(picked(rows, plan.source))[:, -1 - int(lags[-1]) :]
+    tails[:, 0] = plan.patterns[plan.fact].to(tails.device)
+    state = passed.of(plan.source.tolist())[len(rows[0]) - tails.shape[1]]
+    answers = answers_behind(subject, tails, state)
+    return answers if len(lags) == answers.shape[1] else answers[:, lags]
 
 
 def _peaks(answers: Tensor, plan: _Plan, lags: NDArray[np.int64]) -> list[int]:
@@ -175,29 +204,33 @@ def _peaks(answers: Tensor, plan: _Plan, lags: NDArray[np.int64]) -> list[int]:
 
     A delay shows a fact at a single lag, which spread lags would miss.
     """
-    centred = answers - answers.mean(0)
-    variance = centred.square().mean(0)
-    explained = torch.zeros_like(variance)
-    for fact in range(len(plan.patterns)):
-        chosen = torch.from_numpy(plan.fact == fact)
-        explained += centred[chosen].mean(0).square() * float(chosen.double().mean())
-    share = torch.where(variance > 0, explained / variance.clamp_min(1e-300), 0.0).amax(1)
+    facts = torch.arange(len(plan.patterns))[:, None] == torch.from_numpy(plan.fact)
+    shares = facts.double().mean(1, keepdim=True)
+    means_of = (facts / facts.sum(1, keepdim=True).clamp_min(1)).to(answers.dtype)
+    found = []
+    for some in torch.split(answers, _PEAKS_AT_ONCE, 1):
+        centred = (some - some.mean(0)).flatten(1)
+        explained = ((means_of @ centred).square() * shares).sum(0)
+        variance = centred.square_().mean(0)
+        share = torch.where(variance > 0, explained / variance, 0.0)
+        found.append(share.reshape(some.shape[1], -1).amax(1))
+    share = torch.cat(found)
     told = torch.nonzero(share >= _TOLD).flatten()
     return [int(lags[int(told[-1])])] if len(told) else []
 
 
-def _before_end(subject: Subject, rows: tuple[Tensor, ...], plan: _Plan, lags: list[int]) -> list[Tensor]:
+def _before_end(subject: Subject, rows: Rows, plan: _Plan, lags: list[int]) -> list[Tensor]:
     """For each lag (samples, size): the last answers where the fact stands so many steps before the end."""
     if not lags:
         return []
     return list(
         subject.last_of_groups(
-            _planted(rows, plan, [len(rows[i]) - 1 - lag for i in plan.source]) for lag in lags
+            _planted(rows, plan, np.array([len(rows[i]) - 1 - lag for i in plan.source])) for lag in lags
         )
     )
 
 
-def _planted(rows: tuple[Tensor, ...], plan: _Plan, places: list[int]) -> list[Tensor]:
+def _planted(rows: Rows, plan: _Plan, places: NDArray[np.int64]) -> list[Tensor]:
     found = []
     for i, fact, place in zip(plan.source, plan.fact, places, strict=True):
         row = rows[i].clone()

@@ -1,28 +1,89 @@
-"""A recurrent layer that is measured as it is can go on from a state, so that a past of many swaps is read once."""
+"""A recurrent layer that is measured as it is can go on from a state, so that a past of many futures is read once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from storyline.layers import Recurrent
+from storyline.memory.subjects.sequences import Rows, lengths_of, stacked
 from storyline.memory.subjects.subject import Subject, check_finite
 
-# Steps whose way back is in memory at once.
-PIECE = 2048
+# Steps whose way back is in memory at once; of more, those before a piece where all gradients underflow are not read.
+PIECE = 256
+
+# The parts of a layer's state, (layers, rows, size) each; none where the layer begins.
+State = tuple[Tensor, ...]
 
 
-def goes_on(subject: Subject, rows: Sequence[Tensor]) -> bool:
+def goes_on(subject: Subject, rows: Rows) -> bool:
     """Whether the model is a recurrent layer of torch.nn or of ours that reads forwards, and all rows are as long."""
     model = subject.model
     layer = type(model) in (nn.LSTM, nn.GRU, nn.RNN) or (
         isinstance(model, Recurrent) and type(model).forward is Recurrent.forward
     )
-    alike = len({len(row) for row in rows}) == 1
+    alike = len(set(lengths_of(rows))) == 1
     return layer and alike and not getattr(model, "bidirectional", True) and subject.rows_at_once is None
+
+
+def pieces(steps: int) -> list[int]:
+    """The first steps of the pieces that gradients are taken in, cut from the end on."""
+    return [0, *range(steps % PIECE or PIECE, steps, PIECE)]
+
+
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """What a layer that goes on has read: all rows once, and how it stood on the way.
+
+    Attributes:
+        answers: (rows, size) float64 on the CPU, the last answers, those of `Subject.last` down to rounding.
+        states: by the number of steps read, the state of all rows.
+    """
+
+    answers: Tensor
+    states: Mapping[int, State]
+
+    def of(self, rows: Sequence[int]) -> dict[int, State]:
+        """The states of these rows."""
+        chosen = torch.tensor(rows)
+        return {
+            cut: tuple([part[:, chosen.to(part.device)] for part in state])
+            for cut, state in self.states.items()
+        }
+
+
+def pass_through(subject: Subject, rows: Rows, cuts: Iterable[int]) -> Passed:
+    """Read all rows once, and keep the states after so many steps.
+
+    Args:
+        subject: one that `goes_on`.
+        rows: as long, more steps than any cut.
+        cuts: each 0 or more; at 0 there is no state.
+    """
+    whole = stacked(rows)
+    states: dict[int, State] = {}
+    marks = [0, *sorted({cut for cut in cuts if cut > 0}), whole.shape[1]]
+    last, state = torch.empty(0), State()
+    for start, end in pairwise(marks):
+        last, state = _read(subject, whole[:, start:end], state)
+        states[end] = state
+    del states[whole.shape[1]]
+    return Passed(_checked(last), states)
+
+
+def answers_behind(subject: Subject, steps: Tensor, state: State) -> Tensor:
+    """(rows, time, size) on the CPU: the answers to steps (rows, time, ...) behind a state, without gradient."""
+    found = []
+    with torch.no_grad():
+        for chunk in subject.chunks(steps):
+            output, _ = _outputs(subject, steps[chunk], tuple([part[:, chunk] for part in state]))
+            check_finite(output)
+            found.append(output.cpu())
+    return torch.cat(found) if len(found) > 1 else found[0]
 
 
 class Continued:
@@ -35,49 +96,45 @@ class Continued:
         subject: one that `goes_on`.
         rows: (time, ...) each, whose last steps are read.
         pasts: as many, as long, whose first steps are read before.
+        states: of the pasts, where they are known already.
     """
 
-    def __init__(self, subject: Subject, rows: Sequence[Tensor], pasts: Sequence[Tensor]) -> None:
+    def __init__(self, subject: Subject, rows: Rows, pasts: Rows, states: Mapping[int, State]) -> None:
         self.subject = subject
-        self.rows, self.pasts = torch.stack(list(rows)), torch.stack(list(pasts))
-        # after so many steps of the pasts, by chunk of rows: the state
-        self._states: dict[int, list[Any]] = {0: [None] * len(self._chunks())}
+        self.rows, self.pasts = stacked(rows), stacked(pasts)
+        self._states = {0: (), **states}
 
     def last(self, lags: Sequence[int]) -> Tensor:
         """(lags, rows, size) float64 on the CPU: the answers to the last so many steps behind the pasts."""
-        steps = self.rows.shape[1]
-        found = {}
-        with torch.no_grad():
-            # the earliest cut first: each goes on from the one before
-            for lag in sorted(set(lags), reverse=True):
-                states = self._after(steps - lag)
-                answers = [
-                    self._read(self.rows[chunk, steps - lag :], state)[0]
-                    for chunk, state in zip(self._chunks(), states, strict=True)
-                ]
-                found[lag] = torch.cat(answers).to("cpu", torch.float64)
-                check_finite(found[lag])
+        steps, rows = self.rows.shape[1], len(self.rows)
+        # the longest first: where the next begins it is read together with those that are under way
+        order = sorted(set(lags), reverse=True)
+        last, under_way = torch.empty(0), State()
+        for i, (lag, rest) in enumerate(zip(order, [*order[1:], 0], strict=True)):
+            begun = self._after(steps - lag)
+            parts = zip(under_way, begun, strict=True) if under_way else zip(begun, strict=True)
+            batch = self.rows[:, steps - lag : steps - rest]
+            last, under_way = _read(
+                self.subject,
+                batch.repeat(i + 1, *[1] * (batch.ndim - 1)),
+                tuple([torch.cat(each, 1) for each in parts]),
+            )
+        found = dict(zip(order, _checked(last).reshape(len(order), rows, -1), strict=True))
         return torch.stack([found[lag] for lag in lags])
 
-    def _chunks(self) -> list[list[int]]:
-        return list(self.subject.chunks(list(self.rows)))
-
-    def _after(self, cut: int) -> list[Any]:
-        """The states after the first `cut` steps of the pasts, a chunk of rows each."""
+    def _after(self, cut: int) -> State:
+        """The state after the first `cut` steps of the pasts."""
         if cut not in self._states:
             before = max(mark for mark in self._states if mark < cut)
-            self._states[cut] = [
-                self._read(self.pasts[chunk, before:cut], state)[1]
-                for chunk, state in zip(self._chunks(), self._states[before], strict=True)
-            ]
+            self._states[cut] = _read(self.subject, self.pasts[:, before:cut], self._states[before])[1]
         return self._states[cut]
-
-    def _read(self, batch: Tensor, state: Any) -> tuple[Tensor, Any]:
-        return _read(self.subject, batch, state)
 
 
 def squared_gradients(
-    subject: Subject, rows: Sequence[Tensor], directions: Callable[[Tensor], Tensor]
+    subject: Subject,
+    rows: Rows,
+    directions: Callable[[Tensor], Tensor],
+    states: Mapping[int, State],
 ) -> Tensor:
     """(rows, time) float64: of the last answers by the inputs, summed over directions and channels, and squared.
 
@@ -88,45 +145,62 @@ def squared_gradients(
         subject: one that `goes_on`.
         rows: (time, channels) each, as long.
         directions: last answers (rows, size) -> (directions, rows, size).
+        states: of the rows, after the steps where `pieces` begin.
     """
-    whole = subject.fitting(torch.stack(list(rows)))
-    cuts = list(range(0, whole.shape[1], PIECE))
-    states: list[Any] = [None]
-    last = torch.empty(0)
-    with torch.no_grad():
-        for cut in cuts:
-            last, state = _read(subject, whole[:, cut : cut + PIECE], states[-1])
-            states.append(state)
+    whole = subject.fitting(stacked(rows))
+    cuts = pieces(whole.shape[1])
     total = torch.zeros(whole.shape[:2], dtype=torch.float64, device=whole.device)
     # by direction, the gradient of what it follows by each part of the state behind the piece
-    carried: list[tuple[Tensor, ...]] = [(each,) for each in directions(last)]
-    for place in reversed(range(len(cuts))):
-        leaf = whole[:, cuts[place] : cuts[place] + PIECE].clone().requires_grad_(True)
-        before = [part.detach().requires_grad_(True) for part in _parts(states[place])]
-        state = None if not before else tuple(before) if isinstance(states[place], tuple) else before[0]
+    carried: list[State] = []
+    for cut, end in zip(cuts[::-1], [whole.shape[1], *cuts[:0:-1]], strict=True):
+        leaf = whole[:, cut:end].clone().requires_grad_(True)
+        before = [part.detach().clone().requires_grad_(True) for part in (states[cut] if cut else ())]
         # cuDNN refuses the backward pass of a recurrent layer in evaluation mode; torch's own kernels serve it.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            answers, behind = _read(subject, leaf, state)
-        ends = (answers,) if place + 1 == len(cuts) else _parts(behind)
-        squares = total[:, cuts[place] : cuts[place] + PIECE]
+            output, behind = _outputs(subject, leaf, tuple(before))
+            ends = behind if carried else (output[:, -1],)
+        carried = carried or [(each,) for each in directions(output[:, -1].detach())]
         for i, seeds in enumerate(carried):
             by_input, *by_state = torch.autograd.grad(
                 ends, [leaf, *before], seeds, retain_graph=i + 1 < len(carried), materialize_grads=True
             )
-            squares += by_input.double().square().sum(-1)
+            total[:, cut:end] += by_input.double().square().sum(-1)
             carried[i] = tuple(by_state)
         if not any(bool(part.any()) for parts in carried for part in parts):
             break
     return total
 
 
-def _parts(state: Any) -> tuple[Tensor, ...]:
-    return () if state is None else state if isinstance(state, tuple) else (state,)
+def _read(subject: Subject, batch: Tensor, state: State) -> tuple[Tensor, State]:
+    """(the last answers (rows, size), the state behind them), chunk by chunk, without gradient."""
+    last, states = [], []
+    with torch.no_grad():
+        for chunk in subject.chunks(batch):
+            one = len(chunk) == len(batch)
+            output, behind = _outputs(
+                subject,
+                batch if one else batch[chunk],
+                state if one else tuple([part[:, chunk] for part in state]),
+            )
+            last.append(output[:, -1])
+            states.append(behind)
+    if len(last) == 1:
+        return last[0], states[0]
+    return torch.cat(last), tuple([torch.cat(parts, 1) for parts in zip(*states, strict=True)])
 
 
-def _read(subject: Subject, batch: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """(the last answers (rows, size), the state behind them)."""
+def _outputs(subject: Subject, batch: Tensor, state: State) -> tuple[Tensor, State]:
+    """(all answers (rows, time, size), the state behind them)."""
     first = subject.time_dim == 1
     given = subject.fitting(batch)
-    output, state = subject.model(given if first else given.transpose(0, 1).contiguous(), state)
-    return (output[:, -1] if first else output[-1]), state
+    before = [part.contiguous() for part in state]
+    output, behind = subject.model(
+        given if first else given.transpose(0, 1).contiguous(),
+        None if not before else tuple(before) if len(before) > 1 else before[0],
+    )
+    return output if first else output.transpose(0, 1), behind if isinstance(behind, tuple) else (behind,)
+
+
+def _checked(answers: Tensor) -> Tensor:
+    check_finite(answers)
+    return answers.to("cpu", torch.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from storyline.layers import Recurrent
 from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.outputs import Layout
+from storyline.memory.subjects.sequences import Rows
 from storyline.memory.subjects.soundness import answers_causally
 from storyline.memory.subjects.subject import Subject
 
@@ -67,7 +67,7 @@ def outputs_of(
     return found
 
 
-def state_subject(subject: Subject, rows: Sequence[Tensor]) -> Subject | None:
+def state_subject(subject: Subject, rows: Rows) -> Subject | None:
     """The subject that answers with the state h of the last recurrent layer that reads all steps in one call.
 
     None where the module has none, or none that has not seen what comes later: of a stack that reads in both

@@ -123,6 +123,26 @@ def find_layout(full: Tensor, fewer: Tensor, shorter: Tensor | None, steps: int)
     return Layout(batch[0], time[0] if time else None, not time or full.shape[time[0]] == steps)
 
 
+def layout_at_once(full: Tensor, less: Tensor, sequences: int, steps: int) -> Layout | None:
+    """The layout from one call with a sequence and a step fewer, where the sizes alone tell which axis is which.
+
+    Args:
+        full: the output for so many sequences of so many steps.
+        less: for one fewer of both.
+        sequences: how many.
+        steps: how many.
+
+    Returns:
+        None where only one axis at a time would tell: see `find_layout`.
+    """
+    changed = {axis: (full.shape[axis], less.shape[axis]) for axis in _changed(full, less)}
+    batch = [axis for axis, sizes in changed.items() if sizes == (sequences, sequences - 1)]
+    time = [axis for axis, sizes in changed.items() if sizes == (steps, steps - 1)]
+    if len(batch) != 1 or batch == time or len(changed) != len(batch) + len(time) or len(time) > 1:
+        return None
+    return Layout(batch[0], time[0] if time else None)
+
+
 def _changed(one: Tensor, other: Tensor) -> list[int]:
     if one.ndim != other.ndim:
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,20 +13,24 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from storyline.memory.steps import MeasureError
 
+# Sequences (time, ...), one each; or (sequences, time, ...) where all are as long and lie in one tensor.
+Rows = Sequence[Tensor] | Tensor
+
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
     """Rows of (time, ...), one a sequence, whatever they came as.
 
     Attributes:
-        rows: one tensor a sequence: (time, channels) or (time,) of floating point, (time,) int64 for tokens.
+        rows: one tensor a sequence: (time, channels) or (time,) of floating point, (time,) int64 for tokens; one
+            tensor of all where they came as one and all are as long.
         array: True where NumPy arrays were given: a callable that is no module is then handed NumPy arrays.
         ragged: True where the lengths differ.
         steps: of the padded tensor that they came in, as targets one a step have them; of a list, of the longest.
         dtype: as they came; tokens are int64 here, and int32 for a session that wants those.
     """
 
-    rows: tuple[Tensor, ...]
+    rows: tuple[Tensor, ...] | Tensor
     array: bool
     ragged: bool
     steps: int
@@ -35,7 +39,7 @@ class Sequences:
     @property
     def lengths(self) -> tuple[int, ...]:
         """Steps of each sequence."""
-        return tuple(len(row) for row in self.rows)
+        return lengths_of(self.rows)
 
     @property
     def tokens(self) -> bool:
@@ -45,6 +49,28 @@ class Sequences:
     def at_least(self, steps: int) -> tuple[int, ...]:
         """The indices of those sequences that have so many steps."""
         return tuple(i for i, row in enumerate(self.rows) if len(row) >= steps)
+
+
+def lengths_of(rows: Rows) -> tuple[int, ...]:
+    """Steps of each."""
+    return (rows.shape[1],) * len(rows) if isinstance(rows, Tensor) else tuple([len(row) for row in rows])
+
+
+def picked(rows: Rows, places: Iterable[int]) -> Rows:
+    """Those at these places, in this order; a copy where all lie in one tensor."""
+    if isinstance(rows, Tensor):
+        return rows[torch.tensor(list(places), device=rows.device)]
+    return [rows[int(i)] for i in places]
+
+
+def stacked(rows: Rows) -> Tensor:
+    """(rows, time, ...) of rows that are all as long."""
+    return rows if isinstance(rows, Tensor) else torch.stack(list(rows))
+
+
+def endings(rows: Rows, steps: int) -> Rows:
+    """The last so many steps of each, of a shorter one all."""
+    return rows[:, -steps:] if isinstance(rows, Tensor) else [row[-steps:] for row in rows]
 
 
 def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
@@ -71,9 +97,9 @@ def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
             raise MeasureError(
                 f"inputs have shape {tuple(padded.shape)}; (batch, time, channels) or (batch, time) was wanted"
             )
-        rows = list((padded if time_dim == 1 else padded.transpose(0, 1)).unbind(0))
+        rows: Any = padded if time_dim == 1 else padded.transpose(0, 1)
         if lengths is not None:
-            rows = _cut(rows, lengths)
+            rows = _cut(list(rows.unbind(0)), lengths)
         array, steps = isinstance(inputs, np.ndarray), padded.shape[time_dim]
     elif isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes):
         if lengths is not None:
@@ -90,7 +116,8 @@ def read_sequences(inputs: Any, lengths: Any, time_dim: int) -> Sequences:
     _check(rows)
     first = inputs if isinstance(inputs, Tensor | np.ndarray) else inputs[0]
     dtype = first.dtype if isinstance(first, Tensor) else torch.as_tensor(np.asarray(first)).dtype
-    return Sequences(tuple(rows), array, len({len(row) for row in rows}) > 1, steps, dtype)
+    rows = rows if isinstance(rows, Tensor) else tuple(rows)
+    return Sequences(rows, array, len(set(lengths_of(rows))) > 1, steps, dtype)
 
 
 def _tensor(values: Any, name: str) -> Tensor:
@@ -120,15 +147,17 @@ def _cut(rows: list[Tensor], lengths: Any) -> list[Tensor]:
     return [row[:n] for row, n in zip(rows, steps, strict=True)]
 
 
-def _check(rows: list[Tensor]) -> None:
-    if not rows:
+def _check(rows: list[Tensor] | Tensor) -> None:
+    if not len(rows):
         raise MeasureError("inputs hold no sequence; give at least 8")
     if single := [i for i, row in enumerate(rows) if row.ndim == 0]:
         raise MeasureError(
             f"inputs[{single[0]}] is a single number; a sequence was wanted: give a list of sequences (time, ...)"
         )
     shape, dtype = rows[0].shape[1:], rows[0].dtype
-    for i, row in enumerate(rows):
+    # a finite sum has no NaN or infinity in it; only for another the rows are looked at one by one
+    clear = isinstance(rows, Tensor) and rows.shape[1] and dtype.is_floating_point and rows.sum().isfinite()
+    for i, row in enumerate([] if clear else rows):
         if row.shape[1:] != shape or row.dtype != dtype:
             raise MeasureError(
                 f"inputs[{i}] has steps of shape {tuple(row.shape[1:])} and {row.dtype}, inputs[0] of "

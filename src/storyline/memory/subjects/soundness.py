@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.manner import ragged_manner, wants_lengths
-from storyline.memory.subjects.outputs import Layout, find_layout
+from storyline.memory.subjects.outputs import Layout, find_layout, layout_at_once
 from storyline.memory.subjects.sequences import Sequences
 from storyline.memory.subjects.subject import Subject
 
@@ -71,7 +71,8 @@ def examine(
         always_lengths=wants_lengths(model),
         given=sequences.dtype,
     )
-    tried = sorted(sequences.rows, key=len)[-_TRIED:]
+    rows = sequences.rows
+    tried = list(rows[-_TRIED:] if isinstance(rows, Tensor) else sorted(rows, key=len)[-_TRIED:])
     steps = len(tried[0])
     if steps < 2:
         raise MeasureError(
@@ -90,19 +91,39 @@ def examine(
 def _examined(subject: Subject, batch: Tensor, other: Tensor) -> Subject:
     few = batch[: subject.rows_at_once]
     full = subject.returned(few)
-    _check_repeat(subject, full.double(), subject.returned(few).double())
-    shorter = _shorter(subject, few)
-    layout = find_layout(full, subject.returned(few[:-1]), shorter, batch.shape[1])
-    layout = _by_size(layout, full, few) if shorter is None else layout
-    subject = replace(subject, layout=layout, dtype=full.dtype)
-    if subject.layout is not None and not subject.layout.aligned:
-        subject = replace(subject, ragged="grouped")
-    assert subject.layout is not None
-    answers = subject.answer(batch, None).double()
+    _check_finite(full)
     # neither another row between them nor their places may change the first and the last
     mixed = torch.stack([batch[2], other, batch[0]])
-    _check_rows(subject, answers, subject.answer(mixed, None).double())
-    return replace(subject, causal=answers_causally(subject, batch, answers))
+    moved = subject.returned(mixed) if len(few) == len(batch) else None
+    # what is the same elsewhere is the same here: the same call is made again only where that tells something
+    elsewhere = moved is not None and _follows(full, moved)
+    if not elsewhere:
+        _check_repeat(subject, full.double(), subject.returned(few).double())
+    layout = _layout(subject, full, few)
+    subject = replace(subject, layout=layout, dtype=full.dtype)
+    if not layout.aligned:
+        subject = replace(subject, ragged="grouped")
+    if moved is None:
+        answers, others = subject.answer(batch, None), subject.answer(mixed, None)
+    else:
+        answers, others = subject.arranged(full, batch), subject.arranged(moved, mixed)
+    answers = answers.double()
+    _check_rows(subject, answers, others.double())
+    causal = answers_causally(subject, batch, answers)
+    if elsewhere and not causal:
+        # no other call has shown all rows once more
+        _check_repeat(subject, full.double(), subject.returned(few).double())
+    return replace(subject, causal=causal)
+
+
+def _layout(subject: Subject, full: Tensor, few: Tensor) -> Layout:
+    """Which axis of the output is which: from one call more where its sizes tell, else an axis a call."""
+    less = _shorter(subject, few[:-1])
+    if less is not None and (found := layout_at_once(full, less, *few.shape[:2])) is not None:
+        return found
+    shorter = _shorter(subject, few) if less is not None else None
+    layout = find_layout(full, subject.returned(few[:-1]), shorter, few.shape[1])
+    return _by_size(layout, full, few) if shorter is None else layout
 
 
 def _examined_alone(subject: Subject, batch: Tensor) -> Subject:
@@ -121,6 +142,7 @@ def _examined_alone(subject: Subject, batch: Tensor) -> Subject:
     layout = _by_size(layout, full, one) if shorter is None else layout
     subject = replace(subject, layout=layout, dtype=full.dtype)
     answers = subject.answer(one, None).double()
+    _check_finite(answers)
     _check_repeat(subject, answers, subject.answer(one, None).double())
     return replace(subject, causal=answers_causally(subject, one, answers))
 
@@ -162,12 +184,27 @@ def _check_mode(model: nn.Module) -> None:
             raise MeasureError(f"{called} is in training mode, with its dropout on; call model.eval() first")
 
 
-def _check_repeat(subject: Subject, answers: Tensor, again: Tensor) -> None:
+def _follows(full: Tensor, moved: Tensor) -> bool:
+    """Whether along some axis the first and the last answer have changed places, and are otherwise the same."""
+    if full.shape != moved.shape:
+        return False
+    for axis in range(full.ndim):
+        if full.shape[axis] == 3:
+            here, there = (each.double().movedim(axis, 0) for each in (full, moved))
+            if float((here[[0, 2]] - there[[2, 0]]).abs().max()) <= _ROUNDING * _scale(here):
+                return True
+    return False
+
+
+def _check_finite(answers: Tensor) -> None:
     if not torch.isfinite(answers).all():
         raise MeasureError(
             "the model's output holds NaN or infinity; it has diverged or overflows on these inputs: train it again "
             "with clipping, or scale the inputs"
         )
+
+
+def _check_repeat(subject: Subject, answers: Tensor, again: Tensor) -> None:
     difference = float((answers - again).abs().max())
     if difference > _ROUNDING * _scale(answers):
         mode = " and call model.eval()" if isinstance(subject.model, nn.Module) else ""

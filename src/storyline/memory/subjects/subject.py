@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.outputs import Layout, answer_of
+from storyline.memory.subjects.sequences import Rows, lengths_of
 
 # How many steps of all rows together are in memory at once, without and with what the way back needs.
 _STEPS_AT_ONCE = 1 << 18
@@ -53,9 +54,9 @@ class Subject:
     dtype: torch.dtype | None = None
     given: torch.dtype | None = None
 
-    def last(self, rows: Sequence[Tensor]) -> Tensor:
+    def last(self, rows: Rows) -> Tensor:
         """The answer at the last step of each row, (rows, size) float64 on the CPU, without gradient."""
-        return self.at(rows, [[len(row) - 1] for row in rows])[:, 0]
+        return self.at(rows, torch.tensor(lengths_of(rows))[:, None] - 1)[:, 0].double()
 
     def last_of_groups(self, groups: Iterable[list[Tensor]]) -> Tensor:
         """(groups, rows, size): `last` for groups of as many rows each, made as they are asked for.
@@ -76,35 +77,37 @@ class Subject:
                 held.clear()
         return torch.stack([*found, *answered()])
 
-    def at(self, rows: Sequence[Tensor], steps: Sequence[Sequence[int]]) -> Tensor:
-        """The answers at the given steps of each row, (rows, steps, size) float64 on the CPU, without gradient.
+    def at(self, rows: Rows, steps: Tensor) -> Tensor:
+        """The answers at the given steps (rows, steps) of each row, (rows, steps, size) on the CPU, without gradient.
 
         A model with one answer a sequence has that one, at its last step only.
         """
-        found: list[Tensor | None] = [None] * len(rows)
+        found: Tensor | None = None
         with torch.no_grad():
             for chunk in self.chunks(rows):
-                batch, lengths = _padded([rows[i] for i in chunk])
+                batch, lengths = _padded(rows, chunk)
                 output = self.answer(batch, lengths)
                 if output.ndim == 3:
-                    wanted = torch.tensor([list(steps[i]) for i in chunk], device=output.device)
+                    wanted = steps[chunk].to(output.device)
                     output = output[torch.arange(len(chunk), device=output.device)[:, None], wanted]
                 else:
                     output = output[:, None]
-                output = output.to("cpu", torch.float64)
                 check_finite(output)
-                for i, answers in zip(chunk, output, strict=True):
-                    found[i] = answers
-        return torch.stack([answers for answers in found if answers is not None])
+                output = output.cpu()
+                if found is None:
+                    found = output.new_empty(len(rows), *output.shape[1:])
+                found[chunk] = output
+        assert found is not None
+        return found
 
-    def with_leaves(self, rows: Sequence[Tensor]) -> Iterator[tuple[list[int], Tensor, Tensor, list[int]]]:
+    def with_leaves(self, rows: Rows) -> Iterator[tuple[list[int], Tensor, Tensor, list[int]]]:
         """Chunk by chunk: row indices, what the gradient is taken by, the last answers, lengths.
 
         The leaf is (rows, time, channels): the inputs, or of tokens their vectors, as the nn.Embedding that is
         given the tokens returns them.
         """
         for chunk in self.chunks(rows, with_gradient=True):
-            batch, lengths = _padded([rows[i] for i in chunk])
+            batch, lengths = _padded(rows, chunk)
             steps = lengths or [batch.shape[1]] * len(chunk)
             if batch.is_floating_point():
                 leaf = self.fitting(batch).clone().requires_grad_(True)
@@ -126,7 +129,10 @@ class Subject:
         """
         if self.rows_at_once is not None and len(batch) > self.rows_at_once and lengths is None:
             return torch.cat([self.answer(part, None) for part in torch.split(batch, self.rows_at_once)])
-        returned = self.returned(batch, lengths)
+        return self.arranged(self.returned(batch, lengths), batch)
+
+    def arranged(self, returned: Tensor, batch: Tensor) -> Tensor:
+        """What the model returned for a batch, in the order of axes that `answer` gives."""
         assert self.layout is not None
         output = self.layout.arrange(returned)
         steps = batch.shape[1] if output.ndim == 3 else None
@@ -170,21 +176,22 @@ class Subject:
             result = pad_packed_sequence(result[0], self.time_dim == 1)[0]
         return answer_of(result)
 
-    def chunks(self, rows: Sequence[Tensor], *, with_gradient: bool = False) -> Iterator[list[int]]:
+    def chunks(self, rows: Rows, *, with_gradient: bool = False) -> Iterator[list[int]]:
         """Indices of rows that go into one call: within memory, and of one length where the model needs that."""
-        steps_at_once = self._steps_at_once(max(map(len, rows), default=1), with_gradient)
-        order = list(range(len(rows)))
+        lengths = lengths_of(rows)
+        steps_at_once = self._steps_at_once(max(lengths, default=1), with_gradient)
+        order = list(range(len(lengths)))
         grouped = self.ragged == "grouped"
         if grouped:
-            order.sort(key=lambda i: len(rows[i]))
+            order.sort(key=lambda i: lengths[i])
         chunk: list[int] = []
         longest = 0
         for i in order:
-            longest = max(longest, len(rows[i]))
+            longest = max(longest, lengths[i])
             full = (len(chunk) + 1) * longest > steps_at_once or len(chunk) == self.rows_at_once
-            if chunk and (full or (grouped and len(rows[i]) != len(rows[chunk[0]]))):
+            if chunk and (full or (grouped and lengths[i] != lengths[chunk[0]])):
                 yield chunk
-                chunk, longest = [], len(rows[i])
+                chunk, longest = [], lengths[i]
             chunk.append(i)
         if chunk:
             yield chunk
@@ -239,16 +246,21 @@ class Subject:
         return output, leaves[0]
 
 
-def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, list[int] | None]:
-    lengths = [len(row) for row in rows]
+def _padded(rows: Rows, chunk: list[int]) -> tuple[Tensor, list[int] | None]:
+    """A batch of these rows, which is the model's to write to, and their lengths; None: all are as long."""
+    if isinstance(rows, Tensor):
+        return rows[chunk], None
+    chosen = [rows[i] for i in chunk]
+    lengths = [len(row) for row in chosen]
     if len(set(lengths)) == 1:
-        return torch.stack(list(rows)), None
-    return pad_sequence(list(rows), batch_first=True), lengths
+        return torch.stack(chosen), None
+    return pad_sequence(chosen, batch_first=True), lengths
 
 
 def check_finite(output: Tensor) -> None:
     """Refuse answers that hold NaN or infinity."""
-    if not bool(torch.isfinite(output).all()):
+    # a finite sum holds neither, and is had at a thirtieth of the cost
+    if not output.sum().isfinite() and not bool(torch.isfinite(output).all()):
         row = int((~torch.isfinite(output)).flatten(1).any(1).nonzero()[0, 0])
         raise MeasureError(
             f"the model's output holds NaN or infinity (row {row} of a batch of {len(output)}); it has diverged or "
