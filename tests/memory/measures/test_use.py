@@ -48,6 +48,21 @@ def test_exponential_approach_is_found_to_the_step() -> None:
     assert use.limit == pytest.approx(2.02)
 
 
+@pytest.mark.parametrize(("scale", "most"), [(30.0, 2), (200.0, 2), (1e9, 1)])
+def test_few_points_are_asked_where_the_loss_falls_on_as_it_fell(scale: float, most: int) -> None:
+    """Of a model that remembers everything the point before the last is enough to know."""
+    calls: list[int | None] = []
+
+    def loss_at(k: int | None) -> float:
+        calls.append(k)
+        return 1.0 if k is None or k >= 4000 else 1.0 + math.exp(-k / scale)
+
+    needed = min(4000, math.ceil(scale * math.log(100)))
+    assert context_use(loss_at, 4000, ratio=2.0).steps == Steps(needed)
+    grid = [2**power for power in range(2, 12)]
+    assert len(set(calls) - {None, 1, 2, 3, *grid, 4000}) <= most
+
+
 def test_negative_losses_have_their_band_above_too() -> None:
     assert context_use(lambda k: -1.0 if k is None or k >= 9 else -0.98, 40).steps == Steps(9)
     assert context_use(lambda k: -1.0 if k is None or k >= 9 else -0.995, 40).steps == Steps(1)

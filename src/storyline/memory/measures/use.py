@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from storyline.memory.steps import MeasureError, Steps
 
+# So many points are looked for where the loss would reach its limit, before the gap is halved.
+_GUESSES = 3
+_NEVER = 1 << 40
+
 
 @dataclass(frozen=True, eq=False)
 class ContextUse:
@@ -58,9 +62,10 @@ def context_use(
     """Measure how much context a model uses; definition in ContextUse.steps.
 
     The loss is measured at k = 1, 2, 3, 4, 6, ... (growing by ``ratio``) and ``longest``; then the gap
-    between the last k that falls short and the next one is halved until it is one step wide, so that
-    ``steps`` is exact wherever the loss crosses the band once between two points of the grid. That is
-    about log(longest) / log(ratio) + log2(longest) calls.
+    between the last k that falls short and the next one is narrowed until it is one step wide, so that
+    ``steps`` is exact wherever the loss crosses the band once between two points of the grid: at first
+    where the loss would reach the limit if it went on falling as it fell, exponentially, later in the
+    middle. That is at most about log(longest) / log(ratio) + log2(longest) + 3 calls.
 
     Args:
         loss_at: k -> mean loss with only the last k steps of context; None -> with all of it. Must give
@@ -85,18 +90,32 @@ def context_use(
     def last_short() -> int:
         return max((k for k, loss in losses.items() if loss > limit), default=0)
 
-    short = last_short()
+    short, guesses = last_short(), _GUESSES
     while short < longest:
         enough = min(k for k in losses if k > short)
         if enough == short + 1:
             break
-        middle = (short + enough) // 2
-        losses[middle] = _finite(loss_at, middle)
+        if guesses:
+            excess = [(k, losses[k] - full) for k in sorted(losses) if k <= short]
+            next_ = min(max(_reached(excess[-2:], limit - full), short + 1), enough - 1)
+            guesses -= 1
+        else:
+            next_ = (short + enough) // 2
+        losses[next_] = _finite(loss_at, next_)
         short = last_short()
     steps = Steps(longest, at_least=True) if short == longest else Steps(short + 1)
     lags = np.array(sorted(losses), dtype=np.int64)
     curve = np.array([losses[k] for k in sorted(losses)], dtype=np.float64)
     return ContextUse(lags, curve, full, tolerance, steps, _notes(lags, curve, full, tolerance), gain)
+
+
+def _reached(excess: list[tuple[int, float]], allowed: float) -> int:
+    """Where an excess over the full loss, told at up to two k, falls to `allowed` if it goes on exponentially."""
+    (before, much), (last, less) = excess[0], excess[-1]
+    if before == last or less >= much or not allowed > 0.0:
+        return _NEVER
+    further = (math.log(less) - math.log(allowed)) / math.log(much / less)
+    return min(_NEVER, last + math.ceil((last - before) * further))
 
 
 def limit_of(full: float, tolerance: float, gain: float = 0.0) -> float:
