@@ -24,6 +24,7 @@ from storyline.memory.subjects.soundness import FEWEST, examine, time_axis
 from storyline.memory.subjects.subject import Subject
 
 MEASURES = ("counterfactual", "gradient", "recall", "use")
+_PIECES_KEPT = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +212,8 @@ def _passed(subject: Subject, rows: Rows, longest: int, measures: Collection[str
     cuts: set[int] = set()
     if "counterfactual" in measures:
         cuts |= {steps - lag for lag in spread_lags(fine_lags(longest))}
-    if "gradient" in measures:
+    # of long sequences gradients keep the states of their own few rows
+    if "gradient" in measures and len(pieces(steps)) <= _PIECES_KEPT:
         cuts |= set(pieces(steps))
     if "recall" in measures:
         cuts.add(planting_place(steps, longest))

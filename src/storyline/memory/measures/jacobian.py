@@ -18,6 +18,7 @@ from storyline.memory.subjects.continued import (
     State,
     goes_on,
     pass_through,
+    piece_size,
     pieces,
     squared_gradients,
 )
@@ -59,7 +60,7 @@ def gradient(
         confidence: of the interval.
         seed: of the sequences and of the directions.
         probes: backward passes; None: one for each element of an answer of at most 8, else 4 random directions.
-        passed: of a layer that goes on, what it has read of the sequences, with its states where `pieces` begin.
+        passed: of a layer that goes on, what it has read of the sequences; of use with its states where `pieces` begin.
 
     Raises:
         MeasureError: there is no gradient, it is 0 at every lag, or it is finite for no sequence.
@@ -71,7 +72,9 @@ def gradient(
     if name := quantised(subject.model):
         raise MeasureError(f"{name} is quantised and has no gradient; give the model as it was before")
     order = np.random.default_rng(seed).permutation(len(rows))[: min(max(16, len(rows) // 4), 64)]
-    rows, states = picked(rows, order), None if passed is None else passed.of(order.tolist())
+    rows, states = picked(rows, order), None
+    if passed is not None and set(pieces(len(rows[0]))[1:]) <= set(passed.states):
+        states = passed.of(order.tolist())
     lags = np.arange(max_lag + 1)
     # a caller in inference mode wants the gradient all the same
     with torch.inference_mode(False):
@@ -143,7 +146,7 @@ def _norms(
                 directions,
                 {cut: tuple([part[:, chunk] for part in state]) for cut, state in states.items()},
             )
-            for chunk in subject.chunks(endings(rows, PIECE), with_gradient=True)
+            for chunk in subject.chunks(endings(rows, piece_size(len(rows[0]))), with_gradient=True)
         ]
         norms: Array = torch.cat(squared).sqrt().cpu().numpy()[:, len(rows[0]) - 1 - lags]
         return norms

@@ -13,8 +13,9 @@ from storyline.layers import Recurrent
 from storyline.memory.subjects.sequences import Rows, lengths_of, stacked
 from storyline.memory.subjects.subject import Subject, check_finite
 
-# Steps whose way back is in memory at once; of more, those before a piece where all gradients underflow are not read.
-PIECE = 256
+# Steps whose way back is in memory at once, the least and the most: long sequences have longer pieces, since each keeps
+# a state. Of more steps, those before a piece where all gradients underflow are not read.
+PIECE, LONGEST_PIECE, _PIECES = 256, 2048, 64
 
 # The parts of a layer's state, (layers, rows, size) each; none where the layer begins.
 State = tuple[Tensor, ...]
@@ -30,9 +31,15 @@ def goes_on(subject: Subject, rows: Rows) -> bool:
     return layer and alike and not getattr(model, "bidirectional", True) and subject.rows_at_once is None
 
 
+def piece_size(steps: int) -> int:
+    """Steps of the pieces that gradients of so many steps are taken in."""
+    return min(LONGEST_PIECE, max(PIECE, -(-steps // _PIECES)))
+
+
 def pieces(steps: int) -> list[int]:
-    """The first steps of the pieces that gradients are taken in, cut from the end on."""
-    return [0, *range(steps % PIECE or PIECE, steps, PIECE)]
+    """The first steps of these pieces, cut from the end on."""
+    size = piece_size(steps)
+    return [0, *range(steps % size or size, steps, size)]
 
 
 @dataclass(frozen=True, eq=False)
