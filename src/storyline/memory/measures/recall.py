@@ -195,8 +195,7 @@ def _behind(subject: Subject, rows: Rows, plan: _Plan, lags: NDArray[np.int64], 
     tails = stacked(picked(rows, plan.source))[:, -1 - int(lags[-1]) :]
     tails[:, 0] = plan.patterns[plan.fact].to(tails.device)
     state = passed.of(plan.source.tolist())[len(rows[0]) - tails.shape[1]]
-    answers = answers_behind(subject, tails, state)
-    return answers if len(lags) == answers.shape[1] else answers[:, lags]
+    return answers_behind(subject, tails, state, torch.from_numpy(lags))
 
 
 def _peaks(answers: Tensor, plan: _Plan, lags: NDArray[np.int64]) -> list[int]:

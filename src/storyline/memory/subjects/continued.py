@@ -82,14 +82,14 @@ def pass_through(subject: Subject, rows: Rows, cuts: Iterable[int]) -> Passed:
     return Passed(_checked(last), states)
 
 
-def answers_behind(subject: Subject, steps: Tensor, state: State) -> Tensor:
-    """(rows, time, size) on the CPU: the answers to steps (rows, time, ...) behind a state, without gradient."""
+def answers_behind(subject: Subject, steps: Tensor, state: State, wanted: Tensor) -> Tensor:
+    """(rows, wanted, size) on the CPU: the `wanted` of the answers to steps (rows, time, ...) behind a state."""
     found = []
     with torch.no_grad():
         for chunk in subject.chunks(steps):
             output, _ = _outputs(subject, steps[chunk], tuple([part[:, chunk] for part in state]))
             check_finite(output)
-            found.append(output.cpu())
+            found.append(output[:, wanted.to(output.device)].cpu())
     return torch.cat(found) if len(found) > 1 else found[0]
 
 
