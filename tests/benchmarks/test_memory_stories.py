@@ -52,7 +52,7 @@ def test_a_claim_holds_by_four_seeds_of_five() -> None:
     assert line.endswith(": 3 of 3 seeds reach 95% (100% 100% 100%): holds")
 
 
-@pytest.mark.parametrize("name", ["stories", "stories-quick", "remember"])
+@pytest.mark.parametrize("name", ["stories", "stories-quick", "stories-all-at-once", "remember"])
 def test_the_rows_that_are_there_can_be_gone_on_with(name: str, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_bytes((stories.RESULTS / f"{name}.csv").read_bytes())
