@@ -240,6 +240,15 @@ except artifact.ArtifactError as error:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
 
 
+def test_write_whole_takes_no_place_of_a_pipe_or_a_device(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ArtifactError, match="pipe is no file but a folder, a device or a pipe; name a file"):
+        artifact.write_whole(pipe, "new")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
 def test_write_whole_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "file.txt"
     artifact.write_whole(path, "old")

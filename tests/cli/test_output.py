@@ -95,7 +95,9 @@ def test_places_that_cannot_be_written_to(
     storyline: Command, tmp_path: Path, locked: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "pipe")
     for out, said in {
+        tmp_path / "pipe": "is no file but a device or a pipe, which would be replaced; name a file",
         tmp_path: "is a folder; name a file in it",
         tmp_path / "file" / "x.html": "which is a file; name a place in a folder",
         locked / "x.html": "cannot be written (",
@@ -112,4 +114,4 @@ def test_places_that_cannot_be_written_to(
         assert result.exit_code == 2
         assert result.output.startswith(f"error: --out {out} lies in ")
     refuse_place(tmp_path / "new" / "folder" / "x.html")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "locked"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "locked", "pipe"]

@@ -372,7 +372,7 @@ def test_memory_probe_measures_the_model(trained: LanguageModel) -> None:
 
 def test_a_training_that_could_not_reach_as_far_as_the_text_needs_is_told() -> None:
     # an echo lies 6 steps back
-    short = QUICK | {"epochs": 1, "steps": 2, "clip_norm": 0.002, "remember": None}
+    short = QUICK | {"epochs": 1, "steps": 2, "clip_norm": 1e-8, "remember": None}
     model = LanguageModel(**short).fit(echoes(600))
     probe = model.memory_probe(echoes(200, seed=5))
     assert (probe.chunk, probe.reset_every, probe.trained_steps) == (2, 100, math.inf)
@@ -385,6 +385,9 @@ def test_a_training_that_could_not_reach_as_far_as_the_text_needs_is_told() -> N
     sentences = " ".join(report.sentences)
     assert f"--set clip_norm={float(f'{2 * norm:.2g}')}." in sentences
     assert "--set steps=16." in sentences
+    # a clip far above the epsilon of Adam does not make its steps smaller
+    model.resolved_ = model.resolved_.model_copy(update={"clip_norm": 0.002})
+    assert model.memory_probe(echoes(200, seed=5)).clip == math.inf
 
 
 def test_a_stream_or_a_window_may_end_before_or_behind_a_chunk(attentive: LanguageModel) -> None:

@@ -224,7 +224,7 @@ def test_its_memory_is_measured_on_both_sides(translator: Translator) -> None:
         probe = translator.memory_probe([*sources, " "], [*targets, ""], side=side)  # type: ignore[arg-type]
         assert (probe.total, probe.unit) == (300, "subword")
         assert probe.trained_steps == getattr(translator.lengths_, side)
-        assert (probe.clip, probe.chunk, probe.reset_every) == (1.0, math.inf, math.inf)
+        assert (probe.clip, probe.chunk, probe.reset_every) == (math.inf, math.inf, math.inf)
         assert set(probe.words[0]) <= set(getattr(translator.encoder_, side).names())  # type: ignore[index]
         with measuring(1):
             found = horizon(probe.model, probe.inputs, probe.targets, measures=("counterfactual", "use"))

@@ -21,9 +21,12 @@ class ArtifactError(ValueError):
 def write_whole(path: StrPath, data: str | bytes) -> None:
     """Write a single file so that a kill leaves the old one or the new one, whole; parents are made.
 
-    Errors: ArtifactError when the disk is full or not writable; then nothing of the new file is left.
+    Errors: ArtifactError when the disk is full or not writable; then nothing of the new file is left; and where a
+    device or a pipe stands in its place, which would be replaced by a file.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        raise ArtifactError(f"{target} is no file but a folder, a device or a pipe; name a file")
     temporary = target.with_name(f"{target.name}{NEW}")
     with explained(target):
         make_folder(target.parent)

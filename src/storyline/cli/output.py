@@ -23,6 +23,8 @@ def refuse_place(out: Path, option: str = "--out") -> None:
         fail(
             f"{option} {out} is a folder; name a file in it, such as {out / 'answers'}{out.suffix or '.csv'}"
         )
+    if out.exists() and not out.is_file():
+        fail(f"{option} {out} is no file but a device or a pipe, which would be replaced; name a file")
     folder = out.parent
     while not folder.exists():
         folder = folder.parent

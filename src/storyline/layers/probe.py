@@ -32,7 +32,8 @@ class MemoryProbe:
 
     How the model was trained, for `storyline.memory.diagnose`; what is None is not known, and is then not looked into:
 
-    clip            the norm that the gradient by all parameters was clipped to; math.inf: it was not clipped
+    clip            the norm that the gradient by all parameters was clipped to; math.inf: it was not clipped, or its
+                    optimiser learns as much from a clipped one
     gradient_norms  that norm in training, before clipping: of several steps, or what is typical
     chunk           steps of `inputs` that gradients went back; math.inf: to the beginning of every sequence
     reset_every     steps of `inputs` after which the state was reset; math.inf: never inside a sequence

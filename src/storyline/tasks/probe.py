@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from storyline.layers import MemoryProbe
 from storyline.tasks.settings import ModelSettings
+from storyline.training.settings import TrainingSettings
 
 # output of the stack (batch, time, size), what it read (batch, time, channels), lengths (batch,) -> log probabilities
 Answer = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
@@ -25,6 +26,8 @@ UNITS = {"word": "word", "char": "character", "subword": "subword"}
 # What remedies of storyline.memory.diagnose are called among the settings of every task, and of its recurrent cores.
 _EVERY = {"clip": "clip_norm"}
 _RECURRENT = {"remember": "remember", "cell": "core"}
+# From ten times Adam's epsilon on the steps are nearly those of any larger gradient.
+_NEAR_EPSILON = 10 * float(TrainingSettings.model_fields["epsilon"].default)
 
 
 class FromEmbedding(nn.Module):
@@ -84,13 +87,18 @@ def as_trained(
 ) -> MemoryProbe:
     """The probe with what is known of its model's training: from the settings, and from the summary of how it went.
 
-    The clip goes with the norm that the training itself saw, since another loss, dropout, the size of batches and the
-    length of sequences all change it: of a model saved before that was kept, neither is told.
+    Adam's steps do not hang on the size of the gradient (Kingma & Ba 2015, section 2.1) until it comes near epsilon: a
+    clip is told where the root of a gradient's mean square is below ten times that, and is none otherwise. It goes with
+    the norm that the training itself saw, since another loss, dropout, the size of batches and the length of sequences
+    all change it: of a model saved before that was kept, neither is told.
 
     trained_steps, chunk, reset_every, settings: as in MemoryProbe; the settings beside those of every task
     """
     norm = summary.get("gradient_norm")
     clip = math.inf if resolved.clip_norm is None else resolved.clip_norm
+    parameters = sum(each.numel() for each in probe.model.parameters())
+    if clip >= _NEAR_EPSILON * math.sqrt(parameters):
+        clip = math.inf
     recurrent = {} if str(resolved.core) == "transformer" else _RECURRENT
     return replace(
         probe,

@@ -19,8 +19,8 @@ class TrainingResult:
     best            the validation metrics of the weights that the module now has; {} without validation
     clipped_share   share of the steps whose gradient was clipped
     gradient_norm   the median over the steps (of a long training over up to 256 of them, evenly spread) of the norm
-                    that the gradient by all parameters had before it was clipped; None where it is not known, in a
-                    run begun before it was kept
+                    that the gradient by all parameters had before it was clipped; of a run begun before it was kept
+                    that of the steps since, None where there are none
     seconds         of training, all runs together
     """
 

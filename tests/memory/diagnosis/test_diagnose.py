@@ -73,6 +73,11 @@ def test_a_model_without_a_fault_that_has_learned_nothing_is_not_called_sound() 
         "no fault found, but the model gets nothing of the gain that the probes achieve, so train it for longer: "
         f"your data needs 3 steps, your model uses {found.uses.short}"
     )
+    cut = diagnose(lambda x: 0.5 * x[:, -3:][:, 0], inputs, targets, need=need, chunk=2)
+    assert cut.names == ("truncated too short",)
+    assert cut.headline.startswith(
+        "your data needs 3 steps, your model uses 3, the model gets 75% of the gain that the probes achieve: train on "
+    )
     assert diagnose(lambda x: x[:, -3], inputs, targets, need=need).headline == (
         "no fault found: your data needs 3 steps, your model uses 3"
     )

@@ -194,6 +194,12 @@ def test_what_the_probe_says_of_the_training_is_diagnosed_and_the_remedy_is_a_se
     assert whole.diagnosis.unsought == unsought
     told = {"clip": 0.5, "gradient_norms": (40.0,), "chunk": 2, "reset_every": 1, "trained_steps": math.inf}
     settings = {"clip": "clip_norm", "chunk": "steps", "cell": "core"}
+    untold = measure(replace(probe, settings=settings)).table()
+    assert "clipped too hard (the model does not tell the norm that gradients were clipped to)" in untold
+    assert (
+        "state drifts (the model does not tell the longest sequences that the model was trained on; --tr"
+        in untold
+    )
     report = measure(replace(probe, settings=settings, **told))
     assert report.diagnosis.names[:2] == ("truncated too short", "reset too often")
     assert "clipped too hard" in report.diagnosis.names

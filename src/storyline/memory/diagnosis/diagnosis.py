@@ -87,17 +87,20 @@ class Diagnosis:
     def headline(self) -> str:
         """One sentence: ``your data needs 168 steps, your model uses 31: raise remember= to 168, or ...``.
 
-        Without a finding it says so, and whether the model has learned what the data allows all the same.
+        Without a finding it says so, and whether the model has learned what the data allows all the same; with one it
+        says what is missing where the model reaches as far as the data needs.
         """
         known = []
         if self.need is not None:
             known.append(f"your data needs {self.need}")
         if self.uses is not None:
             known.append(f"your model uses {self.uses.short}" if known else f"your model uses {self.uses}")
+        short = self.shortfall is not None and self.shortfall > ENOUGH
         if not self.findings:
-            short = self.shortfall is not None and self.shortfall > ENOUGH
             but = f", but {gained(self.shortfall)}, so train it for longer" if short else ""
             return ": ".join([f"no fault found{but}", *([", ".join(known)] if known else [])])
+        if short and self.need and self.uses and self.uses.value >= self.need.value:
+            known.append(gained(self.shortfall))
         first = self.findings[0]
         return f"{', '.join(known) or first.name}: {first.remedy}"
 

@@ -66,7 +66,7 @@ class Readout:
 
     def read(self, states: Tensor) -> Reading:
         """What is told from states (samples, size)."""
-        values = states.numpy().astype(np.float64)
+        values = states.double().numpy()
         right = np.zeros(self._variants.shape, dtype=bool)
         for half in self._halves:
             told = _told(values[half.fitted], half.targets, values[~half.fitted])

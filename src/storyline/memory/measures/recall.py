@@ -194,7 +194,7 @@ def _behind(subject: Subject, rows: Rows, plan: _Plan, lags: NDArray[np.int64], 
     """`_after`, of a layer that goes on from the state before the fact, so that what lies before is read once."""
     tails = stacked(picked(rows, plan.source))[:, -1 - int(lags[-1]) :]
     tails[:, 0] = plan.patterns[plan.fact].to(tails.device)
-    state = passed.of(plan.source.tolist())[len(rows[0]) - tails.shape[1]]
+    state = passed.of(plan.source.tolist()).get(len(rows[0]) - tails.shape[1], ())
     return answers_behind(subject, tails, state, torch.from_numpy(lags))
 
 

@@ -106,7 +106,14 @@ class MemoryReport:
     def _why(self, fault: str) -> str:
         """Why a fault was not looked for."""
         assert self.diagnosis is not None
-        return self.diagnosis.reasons[fault].removeprefix(f"{NOT_SOUGHT}: ").rstrip(".")
+        why = self.diagnosis.reasons[fault].removeprefix(f"{NOT_SOUGHT}: ").rstrip(".")
+        name, missing, what = why.partition("= was not given, ")
+        if not missing or not self.settings:
+            return why
+        # who has a model of a task gives no arguments
+        return f"the model does not tell {what}" + (
+            "; --trained-steps does" if name == "trained_steps" else ""
+        )
 
     @property
     def sample(self) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from storyline.layers import Recurrent
+from storyline.memory.steps import MeasureError
 from storyline.memory.subjects.sequences import Rows, lengths_of, stacked
 from storyline.memory.subjects.subject import Subject, check_finite
 
@@ -22,13 +23,18 @@ State = tuple[Tensor, ...]
 
 
 def goes_on(subject: Subject, rows: Rows) -> bool:
-    """Whether the model is a recurrent layer of torch.nn or of ours that reads forwards, and all rows are as long."""
+    """Whether the model is a recurrent layer of torch.nn or of ours that reads forwards, and all rows are as long.
+
+    One with hooks, or with a forward of its own, may look at whole sequences, and what it returns is not a layer's.
+    """
     model = subject.model
     layer = type(model) in (nn.LSTM, nn.GRU, nn.RNN) or (
         isinstance(model, Recurrent) and type(model).forward is Recurrent.forward
     )
     alike = len(set(lengths_of(rows))) == 1
-    return layer and alike and not getattr(model, "bidirectional", True) and subject.rows_at_once is None
+    changed = [name for name in ("forward", "_forward_hooks", "_forward_pre_hooks") if vars(model).get(name)]
+    plain = layer and not changed and not getattr(model, "bidirectional", True)
+    return plain and alike and subject.causal and subject.rows_at_once is None
 
 
 def piece_size(steps: int) -> int:
@@ -201,10 +207,16 @@ def _outputs(subject: Subject, batch: Tensor, state: State) -> tuple[Tensor, Sta
     first = subject.time_dim == 1
     given = subject.fitting(batch)
     before = [part.contiguous() for part in state]
-    output, behind = subject.model(
-        given if first else given.transpose(0, 1).contiguous(),
-        None if not before else tuple(before) if len(before) > 1 else before[0],
-    )
+    try:
+        output, behind = subject.model(
+            given if first else given.transpose(0, 1).contiguous(),
+            None if not before else tuple(before) if len(before) > 1 else before[0],
+        )
+    except Exception as error:
+        raise MeasureError(
+            f"the model raised {type(error).__name__} for {tuple(batch.shape)} sequences that go on from a state: "
+            f"{str(error)[:300]}"
+        ) from error
     return output if first else output.transpose(0, 1), behind if isinstance(behind, tuple) else (behind,)
 
 
