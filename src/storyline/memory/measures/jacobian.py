@@ -194,7 +194,7 @@ def directions_of(state: Tensor, probes: int, generator: torch.Generator) -> Ten
     if probes >= size:
         basis = torch.eye(size, dtype=torch.float64)[:, None, :].expand(size, rows, size)
     else:
-        # drawn row by row, so that a sequence gets the same directions however the rows are chunked
+        # drawn row by row, so that rows in their order get the same directions however they are chunked
         gaussian = [torch.randn(size, probes, dtype=torch.float64, generator=generator) for _ in range(rows)]
         basis = torch.linalg.qr(torch.stack(gaussian)).Q.permute(2, 0, 1) * math.sqrt(size / probes)
     return basis.to(state.device, state.dtype)
