@@ -26,7 +26,8 @@ def wants_lengths(model: Callable[..., Any]) -> bool:
 
 def _lengths_of(model: Callable[..., Any]) -> inspect.Parameter | None:
     """The argument `lengths` of a model; None: it has none."""
-    called = model.forward if isinstance(model, nn.Module) else model
+    # a scripted nn.LSTM has two forwards, for tensors and for packed ones, and so none by that name
+    called = getattr(model, "forward", model) if isinstance(model, nn.Module) else model
     try:
         return inspect.signature(called).parameters.get("lengths")
     except (TypeError, ValueError):
