@@ -243,7 +243,7 @@ except artifact.ArtifactError as error:
 def test_write_whole_takes_no_place_of_a_pipe_or_a_device(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(ArtifactError, match="pipe is no file but a folder, a device or a pipe; name a file"):
+    with pytest.raises(ArtifactError, match="pipe is no file but a device or a pipe; name a file"):
         artifact.write_whole(pipe, "new")
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]

@@ -25,8 +25,8 @@ def write_whole(path: StrPath, data: str | bytes) -> None:
     device or a pipe stands in its place, which would be replaced by a file.
     """
     target = Path(path)
-    if target.exists() and not target.is_file():
-        raise ArtifactError(f"{target} is no file but a folder, a device or a pipe; name a file")
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise ArtifactError(f"{target} is no file but a device or a pipe; name a file")
     temporary = target.with_name(f"{target.name}{NEW}")
     with explained(target):
         make_folder(target.parent)
