@@ -85,6 +85,24 @@ def test_of_the_shortest_sequences_a_fact_is_planted_at_the_first_step(steps: in
     np.testing.assert_array_equal(own.curve, whole.curve)
 
 
+def test_of_long_sequences_only_the_answers_that_are_read_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them would be as many as there are steps: a gigabyte where the data has 40 megabytes."""
+    kept: list[Tensor] = []
+    behind = continued.answers_behind
+
+    def watched(*given: object) -> Tensor:
+        kept.append(behind(*given))
+        return kept[-1]
+
+    monkeypatch.setattr("storyline.memory.measures.recall.answers_behind", watched)
+    monkeypatch.setattr("storyline.memory.measures.recall._KEPT", 1)
+    torch.manual_seed(0)
+    found = horizon(nn.GRU(2, 4, batch_first=True), torch.randn(16, 3_000, 2), measures=("recall",)).recall
+    assert found is not None
+    assert [answers.shape[0] for answers in kept] == [64]
+    assert kept[0].shape[1] < 1_000
+
+
 def test_bfloat16_is_measured() -> None:
     layer = nn.LSTM(2, 4, batch_first=True).to(torch.bfloat16)
     found = horizon(layer, torch.randn(16, 20, 2, dtype=torch.bfloat16))
